@@ -1,0 +1,99 @@
+//! Why a build failed.
+
+use std::io;
+
+use lbuild_oci::Platform;
+use lbuild_parser::{Diagnostic, Span};
+
+/// Why a build failed.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The Dockerfile is wrong; every problem that was found.
+    #[error("the Dockerfile has errors")]
+    Dockerfile(Vec<Diagnostic>),
+    /// A RUN ended with a status other than 0.
+    #[error("{command} exited with status {status}")]
+    Run {
+        /// The instruction.
+        span: Span,
+        /// The command as it was run, on one line.
+        command: String,
+        /// The exit status; 128 and the signal's number for a signal.
+        status: i32,
+        /// The signal that ended it.
+        signal: Option<i32>,
+        /// The last lines that it wrote.
+        last_output: Vec<u8>,
+        /// What to do about it, where the status tells.
+        help: Option<String>,
+    },
+    /// A step failed otherwise; the diagnostic names the line.
+    #[error("{}", diagnostic.message)]
+    Step {
+        /// What, where and what to do.
+        diagnostic: Box<Diagnostic>,
+        /// The cause.
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The base image is not in the store.
+    #[error("image {name} is not in the store")]
+    NoSuchImage {
+        /// The name as written.
+        name: String,
+        /// Where it is named.
+        span: Option<Span>,
+    },
+    /// The base image is for another platform, and no other is there.
+    #[error("image {name} is for {found}, not for {wanted}")]
+    WrongPlatform {
+        /// The name as written.
+        name: String,
+        /// The image's platform.
+        found: Platform,
+        /// The platform that the build is for.
+        wanted: Platform,
+        /// Where it is named.
+        span: Option<Span>,
+    },
+    /// The target stage does not exist.
+    #[error("there is no stage {name:?}")]
+    NoSuchTarget {
+        /// The name as given.
+        name: String,
+        /// The stages that exist.
+        stages: Vec<String>,
+    },
+    /// The user interrupted the build.
+    #[error("the build was interrupted")]
+    Interrupted,
+    /// `--frozen`: a step is not in the cache.
+    #[error("{text} is not in the cache, and --frozen allows no step to run")]
+    Frozen {
+        /// The instruction.
+        span: Span,
+        /// The instruction as it is written.
+        text: String,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] lbuild_layer_store::StoreError),
+    /// The context could not be read.
+    #[error("cannot read the build context")]
+    Context(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Anything else of the machine.
+    #[error("{what}")]
+    Io {
+        /// What was being done.
+        what: String,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+impl BuildError {
+    /// Wraps an I/O error with what was being done.
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+}

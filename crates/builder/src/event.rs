@@ -1,0 +1,73 @@
+//! What a build tells while it runs. The builder never prints: a front end renders these.
+
+use std::time::Duration;
+
+use lbuild_oci::DiffId;
+use lbuild_parser::{Diagnostic, Span};
+
+/// A step's number in the plan: all needed stages' steps, in Dockerfile order, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StepId(pub usize);
+
+/// A step as the plan shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedStep {
+    /// The step.
+    pub id: StepId,
+    /// The stage's name, or its number where it has none.
+    pub stage: String,
+    /// The step's number within its stage, FROM being 1.
+    pub number: usize,
+    /// How many steps the stage has.
+    pub of: usize,
+    /// The instruction as it is written, on one line.
+    pub text: String,
+    /// Where it stands in the Dockerfile; empty for a trigger of the base image.
+    pub span: Span,
+}
+
+/// The two outputs of a RUN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// The layer that a step made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerSummary {
+    /// The layer.
+    pub diff_id: DiffId,
+    /// Bytes of its uncompressed tar.
+    pub size: u64,
+    /// Entries of its tar.
+    pub entries: u64,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum BuildEvent {
+    /// First: every step that will be looked at.
+    Planned(Vec<PlannedStep>),
+    /// Steps that the base image's ONBUILD triggers add, once the base is known.
+    Added(Vec<PlannedStep>),
+    /// Work on a step begins (its key is being computed, or it runs).
+    Started(StepId),
+    /// A RUN wrote something. Bytes as they came, not necessarily whole lines.
+    Output(StepId, Stream, Vec<u8>),
+    /// A few words about what a long step does now, such as `extracting 2 of 5 layers`.
+    Status(StepId, String),
+    /// The step was in the cache.
+    Cached(StepId, Option<LayerSummary>),
+    /// The step is done; `None` means that it changed nothing or only the configuration.
+    Finished(StepId, Option<LayerSummary>, Duration),
+    /// The step failed; [`crate::BuildError`] says why.
+    Failed(StepId),
+    /// The step was stopped because another one failed or the user interrupted the build.
+    Cancelled(StepId),
+    /// Something that the user should know about the Dockerfile.
+    Warning(Diagnostic),
+    /// Something that the user should know about this machine or build, one sentence.
+    Note(String),
+}

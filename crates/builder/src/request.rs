@@ -1,0 +1,126 @@
+//! What a build is asked for.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use lbuild_oci::Platform;
+
+/// A build's inputs.
+#[derive(Debug, Clone)]
+pub struct BuildRequest {
+    /// The Dockerfile's text, as [`lbuild_parser::parse`] takes it.
+    pub dockerfile: Vec<u8>,
+    /// The folder whose files COPY and ADD see; `None`: there is none (`lbuild - < Dockerfile`).
+    pub context: Option<PathBuf>,
+    /// The Dockerfile's path within or outside the context: `NAME.dockerignore` beside it counts.
+    pub dockerfile_path: Option<PathBuf>,
+    /// `--build-context`.
+    pub named_contexts: BTreeMap<String, NamedContext>,
+    /// The stage to build, by name or number; the last one by default.
+    pub target: Option<String>,
+    /// `--build-arg`.
+    pub build_args: BTreeMap<String, String>,
+    /// `--label`, added to the result.
+    pub labels: BTreeMap<String, String>,
+    /// `--platform`; this machine's by default.
+    pub platform: Option<Platform>,
+    /// Which steps may come from the cache.
+    pub cache: CacheUse,
+    /// `SOURCE_DATE_EPOCH`, in seconds: clamps the times of our own layers and of the image.
+    pub source_date_epoch: Option<i64>,
+    /// Stages that run at the same time; 0: as many as there are processors, at least 2.
+    pub parallel: usize,
+    /// What RUN gets.
+    pub run: RunOptions,
+    /// `--allow`: entitlements that the Dockerfile may use.
+    pub allow: Vec<Entitlement>,
+    /// `--secret`, by id.
+    pub secrets: BTreeMap<String, Secret>,
+    /// `--ssh`: agent sockets by id.
+    pub ssh: BTreeMap<String, PathBuf>,
+}
+
+/// Which steps may come from the cache.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum CacheUse {
+    /// Every step.
+    #[default]
+    All,
+    /// None (`--no-cache`).
+    None,
+    /// All but those of these stages (`--no-cache-filter`).
+    Except(Vec<String>),
+    /// Every step must be (`--frozen`).
+    Only,
+}
+
+/// `--build-context NAME=…`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamedContext {
+    /// A folder.
+    Folder(PathBuf),
+    /// An image in the store.
+    Image(String),
+}
+
+/// `--allow`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entitlement {
+    /// `RUN --security=insecure`.
+    SecurityInsecure,
+    /// `RUN --network=host`.
+    NetworkHost,
+}
+
+/// `--secret`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Secret {
+    /// A file's content.
+    File(PathBuf),
+    /// An environment variable's value.
+    Env(String),
+}
+
+/// What every RUN gets.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// `--add-host`: a name and its address.
+    pub hosts: Vec<(String, String)>,
+    /// `--shm-size`, in bytes.
+    pub shm_size: Option<u64>,
+    /// `--ulimit`: name, soft and hard limit.
+    pub ulimits: Vec<(String, u64, u64)>,
+    /// `--network`: `default`, `host` or `none`.
+    pub network: Option<lbuild_parser::Network>,
+    /// `--memory`, in bytes.
+    pub memory: Option<u64>,
+    /// `--cpus`, in processors.
+    pub cpus: Option<f64>,
+    /// `--pids-limit`.
+    pub pids: Option<u64>,
+    /// `--security-opt no-new-privileges`.
+    pub no_new_privileges: bool,
+}
+
+impl BuildRequest {
+    /// A build of `dockerfile` with every option at its default.
+    pub fn new(dockerfile: impl Into<Vec<u8>>) -> Self {
+        Self {
+            dockerfile: dockerfile.into(),
+            context: None,
+            dockerfile_path: None,
+            named_contexts: BTreeMap::new(),
+            target: None,
+            build_args: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            platform: None,
+            cache: CacheUse::All,
+            source_date_epoch: None,
+            parallel: 0,
+            run: RunOptions::default(),
+            allow: Vec::new(),
+            secrets: BTreeMap::new(),
+            ssh: BTreeMap::new(),
+        }
+    }
+}
