@@ -1,0 +1,125 @@
+//! Why the store could not do what it was asked.
+
+use std::io;
+use std::path::PathBuf;
+
+use lbuild_oci::{DiffId, Digest};
+
+/// Why the store could not keep or return something.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// A system call failed.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was tried: `read`, `write`, `create`, ….
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A later version of lbuild made this store.
+    #[error(
+        "the store {path} has format {found}, newer than this lbuild's {supported}: use a newer lbuild or another store"
+    )]
+    NewerVersion {
+        /// The store's directory.
+        path: PathBuf,
+        /// Its format.
+        found: String,
+        /// The newest format known here.
+        supported: u32,
+    },
+    /// The store lies on a file system that is mounted read-only.
+    #[error("the store {path} is on a read-only file system")]
+    ReadOnly {
+        /// The store's directory.
+        path: PathBuf,
+    },
+    /// Another user's store.
+    #[error("the store {path} belongs to user {owner}, and this is user {user}")]
+    OtherOwner {
+        /// The store's directory.
+        path: PathBuf,
+        /// Whom it belongs to.
+        owner: u32,
+        /// Who asked.
+        user: u32,
+    },
+    /// Another process uses what was to be removed.
+    #[error("the store {path} is in use by another build; try again when it has ended")]
+    Busy {
+        /// The store's directory.
+        path: PathBuf,
+    },
+    /// No layer of this digest is in the store.
+    #[error("layer {0} is not in the store")]
+    UnknownLayer(DiffId),
+    /// No blob of this digest is in the store.
+    #[error("blob {0} is not in the store")]
+    UnknownBlob(Digest),
+    /// No image of this identity is in the store.
+    #[error("image {0} is not in the store")]
+    UnknownImage(Digest),
+    /// Several images' identities begin with the text.
+    #[error("{text:?} is short for {count} images; write more digits")]
+    Ambiguous {
+        /// What was looked for.
+        text: String,
+        /// How many images it may mean.
+        count: usize,
+    },
+    /// Bytes are not those that their name promises.
+    #[error("{what} is damaged: its digest is {actual}, expected {expected}")]
+    DigestMismatch {
+        /// What was read.
+        what: String,
+        /// The digest that it should have.
+        expected: Digest,
+        /// The digest that it has.
+        actual: Digest,
+    },
+    /// A stored record cannot be read.
+    #[error("{path} is damaged: {reason}")]
+    Damaged {
+        /// The record's file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A step left a file whose name means a deletion in a layer.
+    #[error("{path}: a name that begins with .wh. means a deletion in an image and cannot be kept")]
+    ReservedName {
+        /// The file, from the image's root.
+        path: PathBuf,
+    },
+    /// An imported layer holds an entry that cannot be unpacked.
+    #[error("layer {diff_id}: entry {entry:?}: {reason}")]
+    BadLayer {
+        /// The layer.
+        diff_id: DiffId,
+        /// The entry's path as the layer has it.
+        entry: String,
+        /// Why it was refused.
+        reason: String,
+    },
+    /// More layers than the kernel stacks.
+    #[error("{count} layers, and the kernel stacks at most {limit}")]
+    TooManyLayers {
+        /// How many layers were asked for.
+        count: usize,
+        /// The kernel's limit.
+        limit: usize,
+    },
+    /// The kernel refused an overlay.
+    #[error("cannot mount an overlay on {path}: {reason}")]
+    Mount {
+        /// Where the writable part would be, or the store.
+        path: PathBuf,
+        /// What the kernel said.
+        reason: String,
+        /// Its error.
+        source: io::Error,
+    },
+}
