@@ -1,1 +1,27 @@
-//! runner
+//! Runs one process in an isolated root and returns how it ended.
+//!
+//! [`run`] starts this very executable again as a small, single-threaded *supervisor* and hands it
+//! a [`RunSpec`] over inherited file descriptors. The supervisor makes the namespaces, forks the
+//! command as their pid 1, waits, and reports. Whoever uses this crate therefore calls
+//! [`supervise_if_asked`] first thing in `main`.
+//!
+//! Isolation is what Docker gives a `RUN` by default: mount, PID, IPC, UTS and cgroup namespaces
+//! (network, where asked for), a fresh `/proc`, a minimal `/dev`, a read-only `/sys`, Docker's
+//! masked paths, its fourteen capabilities and its seccomp profile.
+//!
+//! Nothing of the image is reached by joining strings: every mount is attached to an open file
+//! that the kernel resolved inside the root, or that belongs to a file system made here.
+
+mod cancel;
+mod error;
+mod limits;
+mod run;
+mod spec;
+
+pub use cancel::Cancel;
+pub use error::RunError;
+pub use limits::{Limits, Resource, Ulimit, UnknownResource};
+pub use run::{Exit, Stream, run, supervise_if_asked};
+pub use spec::{
+    DEFAULT_MOUNT_POINTS, Mount, MountSource, Network, RunSpec, Security, Stdin, User, mount_points,
+};
