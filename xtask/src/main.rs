@@ -1,1 +1,83 @@
-fn main(){}
+//! The project's own commands, run as `cargo xtask COMMAND`.
+//!
+//! Everything that a fresh machine lacks is set up here and nowhere else: the release binary, root
+//! file systems, system packages, a Docker daemon that belongs to the tests alone.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line program")]
+
+mod command;
+mod conformance;
+mod counts;
+mod demo;
+mod dockerd;
+mod packages;
+mod rootfs;
+mod suite;
+mod workspace;
+
+use std::process::ExitCode;
+
+use command::Failure;
+use counts::Counts;
+
+const USAGE: &str = "\
+The project's own commands.
+
+Usage:
+  cargo xtask demo [--debian]
+      Build lbuild, make a root file system from this machine's shell and core
+      utilities (--debian: a real Debian, with mmdebstrap), build an image from
+      it, show its layers and, where Docker runs, run it there.
+
+  cargo xtask test [--without-docker] [FILTER...]
+      Install what the tests need, start a Docker daemon for them alone, run
+      every test and the conformance cases, stop the daemon. The last line is
+      `N passed, N failed`. With FILTERs, only tests whose names contain one.
+
+  cargo xtask conformance [CASE...]
+      Run the conformance cases in ../shared/conformance, all or by name or glob.
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the command and says whether it succeeded.
+fn dispatch(arguments: &[String]) -> Result<bool, Failure> {
+    let Some((command, rest)) = arguments.split_first() else {
+        return Err(Failure(format!("no command given\n\n{USAGE}")));
+    };
+    match command.as_str() {
+        "demo" => demo::demo(flag(rest, "--debian")?).map(|()| true),
+        "test" => {
+            let (flags, filters): (Vec<_>, Vec<_>) =
+                rest.iter().cloned().partition(|argument| argument.starts_with("--"));
+            suite::run(flag(&flags, "--without-docker")?, &filters)
+        }
+        "conformance" => {
+            let lbuild = workspace::build_release()?;
+            conformance::run(&lbuild, rest).map(Counts::is_success)
+        }
+        "help" | "--help" | "-h" => {
+            print!("{USAGE}");
+            Ok(true)
+        }
+        other => Err(Failure(format!("unknown command {other:?}\n\n{USAGE}"))),
+    }
+}
+
+/// Whether `name` was given; any other argument is a failure.
+fn flag(arguments: &[String], name: &str) -> Result<bool, Failure> {
+    match arguments.iter().find(|argument| *argument != name) {
+        Some(other) => Err(Failure(format!("unknown argument {other:?}\n\n{USAGE}"))),
+        None => Ok(!arguments.is_empty()),
+    }
+}

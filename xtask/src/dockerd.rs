@@ -1,0 +1,140 @@
+//! A Docker daemon that belongs to the tests alone.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::command::{Failure, command, find_program, run_quietly};
+use crate::packages;
+use crate::workspace;
+
+const START_LIMIT: Duration = Duration::from_secs(60);
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+
+/// A running daemon, in a network and a mount namespace of its own and without a bridge: nothing
+/// that it does is seen outside. It ends with this value, and with this process however that ends.
+pub struct Dockerd {
+    process: Child,
+    client: PathBuf,
+    /// Its images, below cargo's target folder.
+    data: PathBuf,
+    /// Its sockets. In a short path, since a socket's path holds at most 107 bytes.
+    run: PathBuf,
+}
+
+impl Dockerd {
+    /// Installs Docker if it is missing, starts the daemon and waits until it answers.
+    pub fn start() -> Result<Self, Failure> {
+        packages::ensure(&packages::DOCKER)?;
+        let folder = workspace::target("test")?.join("docker");
+        let run = std::env::temp_dir().join(format!("lbuild-dockerd-{}", std::process::id()));
+        let data = folder.join("data");
+        for stale in [&data, &run] {
+            remove(stale)?;
+            fs::create_dir_all(stale).map_err(Failure::of(format!("cannot make {}", stale.display())))?;
+        }
+        let log = folder.join("dockerd.log");
+        let process = spawn(&data, &run, &log)?;
+        let mut daemon = Self { process, client: program("docker")?, data, run };
+        daemon.wait_until_ready(&log)?;
+        Ok(daemon)
+    }
+
+    /// The client beside the daemon.
+    pub fn client(&self) -> &Path {
+        &self.client
+    }
+
+    /// The value of `DOCKER_HOST` that leads to the daemon.
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.run.join("docker.sock").display())
+    }
+
+    fn wait_until_ready(&mut self, log: &Path) -> Result<(), Failure> {
+        let start = Instant::now();
+        loop {
+            if run_quietly(
+                command(&self.client, ["--host", &self.host(), "version"]).env_remove("DOCKER_HOST"),
+            )
+            .is_ok()
+            {
+                return Ok(());
+            }
+            let ended = self.process.try_wait().map_err(Failure::of("cannot wait for dockerd"))?;
+            if ended.is_some() || start.elapsed() > START_LIMIT {
+                return Err(Failure(format!(
+                    "dockerd does not start; the end of {}:\n{}\n\
+                     help: it needs root; `cargo xtask test --without-docker` runs the other tests",
+                    log.display(),
+                    last_lines(log)
+                )));
+            }
+            sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+impl Drop for Dockerd {
+    fn drop(&mut self) {
+        let pid = self.process.id().to_string();
+        let _ = run_quietly(&mut command("kill", ["-TERM", &pid]));
+        let start = Instant::now();
+        while matches!(self.process.try_wait(), Ok(None)) {
+            if start.elapsed() > STOP_LIMIT {
+                let _ = self.process.kill();
+                let _ = self.process.wait();
+            }
+            sleep(Duration::from_millis(50));
+        }
+        for folder in [&self.data, &self.run] {
+            let _ = remove(folder);
+        }
+    }
+}
+
+/// Starts the daemon, whatever this machine's own daemon is configured to. `setpriv` has the kernel end it when this process dies, even by SIGKILL.
+fn spawn(data: &Path, run: &Path, log: &Path) -> Result<Child, Failure> {
+    let log = File::create(log).map_err(Failure::of(format!("cannot write {}", log.display())))?;
+    let configuration = run.join("daemon.json");
+    fs::write(&configuration, "{}")
+        .map_err(Failure::of(format!("cannot write {}", configuration.display())))?;
+    let copy = log.try_clone().map_err(Failure::of("cannot open the daemon's log twice"))?;
+    Command::new("unshare")
+        .args(["--net", "--mount", "setpriv", "--pdeathsig", "TERM"])
+        .arg(program("dockerd")?)
+        .args(["--bridge=none", "--iptables=false", "--ip6tables=false", "--group="])
+        .arg("--data-root")
+        .arg(data)
+        .arg("--exec-root")
+        .arg(run.join("exec"))
+        .arg("--pidfile")
+        .arg(run.join("dockerd.pid"))
+        .arg("--host")
+        .arg(format!("unix://{}", run.join("docker.sock").display()))
+        .arg("--config-file")
+        .arg(&configuration)
+        .stdin(std::process::Stdio::null())
+        .stdout(log)
+        .stderr(copy)
+        .spawn()
+        .map_err(Failure::of("cannot start dockerd"))
+}
+
+fn program(name: &str) -> Result<PathBuf, Failure> {
+    find_program(name).ok_or_else(|| Failure(format!("there is no {name} on this machine")))
+}
+
+fn remove(folder: &Path) -> Result<(), Failure> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    fs::remove_dir_all(folder).map_err(Failure::of(format!("cannot remove {}", folder.display())))
+}
+
+fn last_lines(file: &Path) -> String {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(15)..].join("\n")
+}

@@ -1,0 +1,104 @@
+//! System packages that the tests and the demo use, installed where they are missing.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::command::{Failure, command, find_program, run_quietly};
+
+/// A Debian or Ubuntu package and a program by which it is known to be there.
+pub struct Package {
+    name: &'static str,
+    program: &'static str,
+}
+
+/// Makes a real Debian root file system.
+pub const MMDEBSTRAP: Package = Package { name: "mmdebstrap", program: "mmdebstrap" };
+
+/// What the tests run besides Docker.
+pub const TEST_TOOLS: [Package; 9] = [
+    MMDEBSTRAP,
+    Package { name: "skopeo", program: "skopeo" },
+    Package { name: "umoci", program: "umoci" },
+    Package { name: "busybox-static", program: "busybox" },
+    Package { name: "zstd", program: "zstd" },
+    Package { name: "xz-utils", program: "xz" },
+    Package { name: "bzip2", program: "bzip2" },
+    Package { name: "attr", program: "setfattr" },
+    Package { name: "libcap2-bin", program: "setcap" },
+];
+
+/// The Docker daemon and client, and the runtime that the daemon uses.
+pub const DOCKER: [Package; 2] =
+    [Package { name: "docker.io", program: "dockerd" }, Package { name: "runc", program: "runc" }];
+
+/// Runs the conformance cases.
+pub const PYTHON: Package = Package { name: "python3", program: "python3" };
+
+/// Installs those of `packages` whose programs are missing.
+///
+/// # Errors
+/// Where there is no apt, or it fails: the failure names what to install by hand.
+pub fn ensure<'a>(packages: impl IntoIterator<Item = &'a Package>) -> Result<(), Failure> {
+    let missing: Vec<&str> = packages
+        .into_iter()
+        .filter(|package| find_program(package.program).is_none())
+        .map(|package| package.name)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.join(" ");
+    if find_program("apt-get").is_none() {
+        return Err(Failure(format!("there is no apt-get here: install the equivalents of {list} by hand")));
+    }
+    println!("installing {list}");
+    let _no_services = ServicePolicy::deny()?;
+    if run_quietly(&mut install(&missing)).is_ok() {
+        return Ok(());
+    }
+    run_quietly(apt().arg("update"))?;
+    run_quietly(&mut install(&missing)).map(|_| ()).map_err(|failure| {
+        Failure(format!("{failure}\nhelp: as root, `apt-get install {list}`, then run this again"))
+    })
+}
+
+fn install(packages: &[&str]) -> Command {
+    let mut apt = apt();
+    apt.args(["install", "--yes", "--no-install-recommends"]).args(packages);
+    apt
+}
+
+fn apt() -> Command {
+    let mut apt = command("apt-get", ["--quiet"]);
+    apt.env("DEBIAN_FRONTEND", "noninteractive");
+    apt
+}
+
+/// While it lives, packages that are installed do not start their services.
+struct ServicePolicy {
+    ours: bool,
+}
+
+impl ServicePolicy {
+    const FILE: &str = "/usr/sbin/policy-rc.d";
+
+    fn deny() -> Result<Self, Failure> {
+        use std::os::unix::fs::PermissionsExt;
+        if Path::new(Self::FILE).exists() {
+            return Ok(Self { ours: false });
+        }
+        fs::write(Self::FILE, "#!/bin/sh\nexit 101\n")
+            .and_then(|()| fs::set_permissions(Self::FILE, fs::Permissions::from_mode(0o755)))
+            .map_err(Failure::of(format!("cannot write {} (packages are installed as root)", Self::FILE)))?;
+        Ok(Self { ours: true })
+    }
+}
+
+impl Drop for ServicePolicy {
+    fn drop(&mut self) {
+        if self.ours {
+            let _ = fs::remove_file(Self::FILE);
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Where the workspace's own things stand, and the release binary.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::command::{Failure, run};
+
+/// The folder that holds the workspace's `Cargo.toml`.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+/// A folder below cargo's target folder, made if it is missing.
+pub fn target(name: &str) -> Result<PathBuf, Failure> {
+    let folder = target_folder().join(name);
+    std::fs::create_dir_all(&folder)
+        .map_err(Failure::of(format!("cannot make the folder {}", folder.display())))?;
+    Ok(folder)
+}
+
+/// Cargo, with the workspace as its current folder.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// Builds `lbuild` as it is released and returns the binary's path.
+pub fn build_release() -> Result<PathBuf, Failure> {
+    run(cargo().args(["build", "--release", "--package", "lbuild-cli", "--bin", "lbuild"]))?;
+    Ok(target_folder().join("release/lbuild"))
+}
+
+fn target_folder() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(folder) => root().join(folder),
+        None => root().join("target"),
+    }
+}
