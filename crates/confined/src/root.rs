@@ -62,8 +62,28 @@ impl Root {
     /// # Errors
     /// As openat2(2); `EXDEV` or `ELOOP` where a link would lead out or is a `/proc` magic link.
     pub fn open_at(&self, path: impl AsRef<Path>, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let path = in_root(path.as_ref());
+        self.open_resolving(path.as_ref(), flags, mode, ResolveFlags::IN_ROOT)
+    }
+
+    /// As [`Root::open_at`], but what leads out of the tree is an error instead of being taken to mean
+    /// a place inside: `..` above it, an absolute path, an absolute link.
+    ///
+    /// # Errors
+    /// As [`Root::open_at`]; `EXDEV` where `path` leads out.
+    pub fn open_beneath(&self, path: impl AsRef<Path>, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+        self.open_resolving(path.as_ref(), flags, mode, ResolveFlags::BENEATH)
+    }
+
+    fn open_resolving(
+        &self,
+        path: &Path,
+        flags: OFlags,
+        mode: Mode,
+        resolve: ResolveFlags,
+    ) -> io::Result<OwnedFd> {
+        let resolve = resolve | ResolveFlags::NO_MAGICLINKS;
+        // openat2 refuses an empty path.
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         loop {
             match fs::openat2(&self.directory, path, flags | OFlags::CLOEXEC, mode, resolve) {
                 // The kernel could not be sure that nothing moved meanwhile: it asks to try again.
@@ -231,11 +251,6 @@ impl AsFd for Root {
     }
 }
 
-/// openat2 refuses an empty path; inside a root, `/` is the root.
-fn in_root(path: &Path) -> &Path {
-    if path.as_os_str().is_empty() { Path::new("/") } else { path }
-}
-
 fn components_reversed(path: &Path) -> Vec<OsString> {
     path.components()
         .rev()
@@ -281,6 +296,24 @@ mod tests {
         }
         assert!(root.read("out", 100).is_err());
         assert!(root.read("../secret", 100).is_err());
+    }
+
+    #[test]
+    fn links_that_lead_out_can_be_refused() {
+        let (_bed, root) = bed();
+        for (path, expected) in [
+            ("etc/motd", Ok(())),
+            ("etc/../etc/motd", Ok(())),
+            ("", Ok(())),
+            ("/etc/motd", Err(Some(Errno::XDEV))),
+            ("absolute/motd", Err(Some(Errno::XDEV))),
+            ("etc/up/motd", Err(Some(Errno::XDEV))),
+            ("../root/etc", Err(Some(Errno::XDEV))),
+        ] {
+            let opened = root.open_beneath(path, OFlags::PATH, Mode::empty());
+            let opened = opened.map(drop).map_err(|error| Errno::from_io_error(&error));
+            assert_eq!(opened, expected, "{path}");
+        }
     }
 
     #[test]
