@@ -1,1 +1,34 @@
-//! archive
+//! Tar archives from outside: decompression, entries, safe extraction, deterministic writing.
+//!
+//! Everything read here may be hostile: [`Reader`] bounds what an archive can cost ([`Limits`]), and
+//! [`Unpacker`] reaches files only through open directories of a
+//! [`Root`](lbuild_confined::Root), so nothing lands outside it. [`Writer`] gives the same bytes for
+//! the same entries.
+//!
+//! Source: POSIX pax, "Extended Description"; the GNU tar manual, "Basic Tar Format"
+
+mod block;
+mod compression;
+mod error;
+mod extract;
+mod header;
+mod inspect;
+mod limits;
+mod number;
+mod pax;
+mod place;
+mod reader;
+mod sparse;
+mod unpack;
+mod writer;
+
+pub use compression::{Compression, decompress, decompress_send, is_archive};
+pub use error::ArchiveError;
+pub use extract::{ExtractOptions, ExtractReport, extract};
+pub use header::{EntryKind, Header};
+pub use inspect::read_xattrs;
+pub use limits::Limits;
+pub use place::{Placed, link, place, remove, set_metadata};
+pub use reader::{Entry, Reader};
+pub use unpack::{Links, Unpacker};
+pub use writer::Writer;
