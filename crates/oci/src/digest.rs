@@ -39,6 +39,11 @@ impl Digest {
         self.hex()[..12].to_owned()
     }
 
+    /// The digest with these 32 bytes.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The digest's 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -218,6 +223,7 @@ mod tests {
     fn a_digest_reads_back_what_it_prints() {
         assert_eq!(Digest::of("").to_string(), EMPTY);
         assert_eq!(EMPTY.parse::<Digest>().unwrap(), Digest::of(""));
+        assert_eq!(Digest::from_bytes(*Digest::of("").as_bytes()), Digest::of(""));
     }
 
     #[test]
