@@ -1,0 +1,231 @@
+//! The digest of a selection, for a step's cache key.
+//!
+//! It covers what a copy would take over: names, kinds, modes, owners, link targets, device numbers,
+//! file capabilities and content. Never times.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::SystemTime;
+
+use lbuild_oci::{Digest, Hasher};
+use rustix::fs::{Mode, OFlags};
+
+use crate::error::ContextError;
+use crate::memo::DigestMemo;
+use crate::metadata::{self, Kind, Metadata};
+use crate::select::{Pick, Selection};
+use crate::tree::SourceTree;
+use crate::walk::{Entry, unreadable};
+
+/// Threads that read files; each has one buffer and one file open.
+const MAX_READERS: usize = 8;
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// Which metadata of the sources reaches the copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Relevant {
+    /// Owner and group: not with `--chown`.
+    pub owner: bool,
+    /// Mode: not with a numeric `--chmod`.
+    pub mode: bool,
+}
+
+impl Selection {
+    /// The digest of everything selected, from the tree that it was selected from.
+    ///
+    /// Files are read unless the memo knows them, several at a time.
+    ///
+    /// # Errors
+    /// [`ContextError::Read`] for a file or link that cannot be read.
+    pub fn digest(
+        &self,
+        tree: &SourceTree<'_>,
+        memo: &DigestMemo,
+        relevant: Relevant,
+    ) -> Result<Digest, ContextError> {
+        let mut contents = self.contents(tree, memo)?.into_iter();
+        let mut fields = Fields(Hasher::new());
+        fields.number(self.picks.len() as u64);
+        for pick in &self.picks {
+            // A directory's own name does not reach the copy.
+            fields.bytes(if pick.metadata().is_directory() { b"" } else { pick.name.as_bytes() });
+            fields.number(pick.entries.len() as u64);
+            let mut cursor = Cursor::new(pick);
+            for entry in &pick.entries {
+                let path = cursor.enter(entry);
+                fields.entry(entry, relevant);
+                match entry.metadata.kind {
+                    Kind::File => {
+                        fields.bytes(contents.next().as_ref().map_or(&[], |digest| digest.as_bytes()))
+                    }
+                    Kind::Symlink => {
+                        let target = tree.root().read_link(path).map_err(|error| unreadable(path, error))?;
+                        fields.bytes(target.as_os_str().as_bytes());
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(fields.0.finish())
+    }
+
+    /// The digests of all regular files, in the order of the entries.
+    fn contents(&self, tree: &SourceTree<'_>, memo: &DigestMemo) -> Result<Vec<Digest>, ContextError> {
+        let mut digests = Vec::new();
+        let mut unknown = Vec::new();
+        for pick in &self.picks {
+            let mut cursor = Cursor::new(pick);
+            for entry in &pick.entries {
+                let path = cursor.enter(entry);
+                if entry.metadata.kind == Kind::File {
+                    let digest = memo.get(&entry.metadata);
+                    if digest.is_none() {
+                        unknown.push((digests.len(), path.to_owned()));
+                    }
+                    digests.push(digest.unwrap_or(Digest::of([])));
+                }
+            }
+        }
+        for (index, digest) in read_all(tree, memo, &unknown)? {
+            digests[index] = digest;
+        }
+        Ok(digests)
+    }
+}
+
+/// The path of the entry that a loop over a pick's entries is at.
+struct Cursor {
+    path: PathBuf,
+    depth: usize,
+}
+
+impl Cursor {
+    fn new(pick: &Pick) -> Self {
+        Self { path: pick.path.clone(), depth: 0 }
+    }
+
+    fn enter(&mut self, entry: &Entry) -> &Path {
+        while self.depth > 0 && self.depth >= entry.depth {
+            self.path.pop();
+            self.depth -= 1;
+        }
+        if entry.depth > 0 {
+            self.path.push(&entry.name);
+            self.depth = entry.depth;
+        }
+        &self.path
+    }
+}
+
+/// A hasher of fields that cannot run into each other.
+struct Fields(Hasher);
+
+impl Fields {
+    fn number(&mut self, number: u64) {
+        self.0.update(number.to_le_bytes());
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.number(bytes.len() as u64);
+        self.0.update(bytes);
+    }
+
+    /// All of an entry but its content.
+    fn entry(&mut self, entry: &Entry, relevant: Relevant) {
+        let Entry { depth, name, metadata, is_implied } = entry;
+        self.number(*depth as u64);
+        self.bytes(name.as_bytes());
+        self.number(u64::from(*is_implied));
+        // A copied directory gives its content and not itself.
+        let is_top_directory = *depth == 0 && metadata.is_directory();
+        self.0.update([match metadata.kind {
+            Kind::File => b'f',
+            Kind::Directory => b'd',
+            Kind::Symlink => b'l',
+            Kind::Fifo => b'p',
+            Kind::Socket => b's',
+            Kind::CharDevice => b'c',
+            Kind::BlockDevice => b'b',
+        }]);
+        self.number(if relevant.mode && !is_top_directory { metadata.mode.into() } else { u64::MAX });
+        if relevant.owner && !is_top_directory {
+            self.number(metadata.uid.into());
+            self.number(metadata.gid.into());
+        }
+        if matches!(metadata.kind, Kind::CharDevice | Kind::BlockDevice) {
+            self.number(metadata.special);
+        }
+    }
+}
+
+/// Reads files of a tree, several at a time, and returns their digests with the numbers given.
+fn read_all(
+    tree: &SourceTree<'_>,
+    memo: &DigestMemo,
+    files: &[(usize, PathBuf)],
+) -> Result<Vec<(usize, Digest)>, ContextError> {
+    let next = AtomicUsize::new(0);
+    let read_some = || {
+        let mut buffer = vec![0; BUFFER_BYTES];
+        let mut digests = Vec::new();
+        while let Some((index, path)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let digest = read_one(tree, memo, path, &mut buffer).map_err(|error| {
+                next.store(files.len(), Ordering::Relaxed);
+                unreadable(path, error)
+            })?;
+            digests.push((*index, digest));
+        }
+        Ok(digests)
+    };
+    let readers = thread::available_parallelism().map_or(1, usize::from).min(MAX_READERS);
+    if readers.min(files.len()) <= 1 {
+        return read_some();
+    }
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..readers.min(files.len())).map(|_| scope.spawn(read_some)).collect();
+        let mut digests = Vec::with_capacity(files.len());
+        for thread in threads {
+            match thread.join() {
+                Ok(result) => digests.extend(result?),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        Ok(digests)
+    })
+}
+
+/// The digest of a file's content and capabilities, which the memo then knows.
+fn read_one(tree: &SourceTree<'_>, memo: &DigestMemo, path: &Path, buffer: &mut [u8]) -> io::Result<Digest> {
+    let read_at = SystemTime::now();
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let mut file = File::from(tree.root().open_at(path, flags, Mode::empty())?);
+    let before = Metadata::of(&rustix::fs::fstat(&file)?);
+    if before.kind != Kind::File {
+        return Err(io::Error::other("it is no longer a regular file"));
+    }
+    let mut content = Hasher::new();
+    loop {
+        match file.read(buffer) {
+            Ok(0) => break,
+            Ok(length) => content.update(&buffer[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let digest = with_capabilities(content.finish(), metadata::capabilities(&file)?);
+    if Metadata::of(&rustix::fs::fstat(&file)?) == before {
+        memo.insert(&before, read_at, digest);
+    }
+    Ok(digest)
+}
+
+fn with_capabilities(content: Digest, capabilities: Option<Vec<u8>>) -> Digest {
+    match capabilities {
+        None => content,
+        Some(capabilities) => Digest::of([content.as_bytes().as_slice(), &capabilities].concat()),
+    }
+}

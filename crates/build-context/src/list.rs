@@ -1,0 +1,58 @@
+//! What a context holds, for people.
+
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{self, AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::context::Context;
+use crate::error::ContextError;
+use crate::ignore::Reason;
+use crate::metadata::Metadata;
+use crate::walk::{sorted_names, unreadable};
+
+/// One file of a context's folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// From the context's root.
+    pub path: PathBuf,
+    /// What it is.
+    pub metadata: Metadata,
+    /// Whether a build sees it. What is below a directory that it does not see is not listed.
+    pub is_visible: bool,
+    /// The ignore rule that decides about it, if any matches.
+    pub reason: Option<Reason>,
+}
+
+impl Context {
+    /// The files of the folder in sorted order, a directory before what it holds; ignored ones too.
+    ///
+    /// # Errors
+    /// [`ContextError::Read`] for a directory that cannot be read.
+    pub fn list(&self) -> Result<Vec<Listed>, ContextError> {
+        let mut listed = Vec::new();
+        self.list_directory(Path::new(""), &mut listed)?;
+        Ok(listed)
+    }
+
+    fn list_directory(&self, directory: &Path, listed: &mut Vec<Listed>) -> Result<(), ContextError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        let open = self.root().open_at(directory, flags, Mode::empty());
+        let open = open.map_err(|source| unreadable(directory, source))?;
+        for name in sorted_names(&open).map_err(|source| unreadable(directory, source))? {
+            let path = directory.join(&name);
+            let metadata = match fs::statat(&open, &name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => Metadata::of(&stat),
+                Err(Errno::NOENT) => continue,
+                Err(error) => return Err(unreadable(&path, error)),
+            };
+            let is_visible = self.ignore().shows(&path, metadata.is_directory());
+            let reason = self.ignore().explain(&path);
+            listed.push(Listed { path: path.clone(), metadata, is_visible, reason });
+            if is_visible && metadata.is_directory() {
+                self.list_directory(&path, listed)?;
+            }
+        }
+        Ok(())
+    }
+}
