@@ -1,1 +1,31 @@
-//! exporter
+//! Writes images out of the store.
+//!
+//! [`write_archive`] makes the tar that everybody reads: an OCI layout and a docker archive at once,
+//! whose `manifest.json` names the layout's blobs. [`write_oci_archive`] and [`write_oci_layout`]
+//! leave out the Docker part, [`docker_load`] hands the archive to a running Docker,
+//! [`write_rootfs_tar`] and [`write_rootfs_dir`] write the merged files instead of an image. The
+//! same image and options give the same bytes.
+//!
+//! Source: <https://github.com/opencontainers/image-spec/blob/main/image-layout.md> and
+//! <https://github.com/moby/docker-image-spec/blob/main/spec.md#combined-image-json--filesystem-changeset-format>
+
+mod archive;
+mod docker;
+mod document;
+mod encoder;
+mod error;
+mod gzip;
+mod http;
+mod layout;
+mod options;
+mod package;
+mod rootfs;
+mod tree;
+
+pub use archive::{write_archive, write_oci_archive};
+pub use docker::{DockerLoad, docker_load, docker_socket};
+pub use error::ExportError;
+pub use layout::write_oci_layout;
+pub use options::{Compression, ExportOptions, Written};
+pub use package::{Descriptor, Package, PackedLayer, manifest};
+pub use rootfs::{write_rootfs_dir, write_rootfs_tar};

@@ -1,0 +1,115 @@
+//! The documents that tie an image together.
+//!
+//! Source: <https://github.com/opencontainers/image-spec>
+
+use std::collections::BTreeMap;
+
+use lbuild_layer_store::ImageRecord;
+use lbuild_oci::{Digest, MediaType, Reference, json};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// The full name, as containerd and Docker read it.
+const IMAGE_NAME: &str = "io.containerd.image.name";
+/// The tag alone, as containerd and BuildKit write it, by which skopeo selects an image.
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// The content of `oci-layout`.
+pub(crate) const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// Names a blob, its size and what it holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// What the blob holds.
+    pub media_type: MediaType,
+    /// Its digest.
+    pub digest: Digest,
+    /// In bytes.
+    pub size: u64,
+}
+
+/// The manifest of an image.
+pub(crate) fn manifest(
+    config: &[u8],
+    layers: &[Descriptor],
+    annotations: &BTreeMap<String, String>,
+) -> Vec<u8> {
+    let config =
+        Descriptor { media_type: MediaType::Config, digest: Digest::of(config), size: config.len() as u64 };
+    let mut document = json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::Manifest,
+        "config": config,
+        "layers": layers,
+    });
+    if !annotations.is_empty() {
+        document["annotations"] = json!(annotations);
+    }
+    json::canonical(&document)
+}
+
+/// The descriptors of `index.json` for one image: one for each name, as BuildKit and containerd
+/// write them, or one without a name.
+pub(crate) fn index_entries(image: &ImageRecord, manifest: &[u8], names: &[Reference]) -> Vec<Value> {
+    let descriptor = json!({
+        "mediaType": MediaType::Manifest,
+        "digest": Digest::of(manifest),
+        "size": manifest.len(),
+        "platform": image.platform,
+    });
+    if names.is_empty() {
+        return vec![descriptor];
+    }
+    let named = |name: &Reference| {
+        let mut descriptor = descriptor.clone();
+        descriptor["annotations"] = name_annotations(name);
+        descriptor
+    };
+    names.iter().map(named).collect()
+}
+
+fn name_annotations(name: &Reference) -> Value {
+    let mut annotations = BTreeMap::from([(IMAGE_NAME, name.to_string())]);
+    if let Some(tag) = name.tag() {
+        annotations.insert(REF_NAME, tag.to_owned());
+    }
+    json!(annotations)
+}
+
+/// `index.json` with `entries`.
+pub(crate) fn index(entries: &[Value]) -> Vec<u8> {
+    json::canonical(&json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::Index,
+        "manifests": entries,
+    }))
+}
+
+/// The name that an entry of `index.json` gives.
+pub(crate) fn entry_name(entry: &Value) -> Option<&str> {
+    let annotations = entry.get("annotations")?;
+    annotations.get(IMAGE_NAME).or_else(|| annotations.get(REF_NAME))?.as_str()
+}
+
+/// Docker's `manifest.json` for one image, whose files are the layout's blobs.
+///
+/// Docker takes names with a tag only.
+pub(crate) fn docker_manifest(config: &Digest, layers: &[Descriptor], names: &[Reference]) -> Vec<u8> {
+    let tags: Vec<String> = names.iter().filter_map(docker_tag).collect();
+    let layers: Vec<String> = layers.iter().map(|layer| blob_path(&layer.digest)).collect();
+    json::canonical(&json!([{
+        "Config": blob_path(config),
+        "RepoTags": if tags.is_empty() { Value::Null } else { json!(tags) },
+        "Layers": layers,
+    }]))
+}
+
+fn docker_tag(name: &Reference) -> Option<String> {
+    Some(format!("{}:{}", name.familiar_repository(), name.tag()?))
+}
+
+/// Where a layout keeps the blob `digest`.
+pub(crate) fn blob_path(digest: &Digest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
+}

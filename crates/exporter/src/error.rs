@@ -1,0 +1,117 @@
+//! Why an image could not be written.
+
+use std::io;
+use std::path::PathBuf;
+
+use lbuild_archive::ArchiveError;
+use lbuild_layer_store::StoreError;
+use lbuild_oci::{DiffId, Digest};
+
+/// Why an image could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The store cannot give what the image needs.
+    #[error("cannot read image {image} from the store")]
+    Store {
+        /// The image.
+        image: Digest,
+        /// Why.
+        source: StoreError,
+    },
+    /// A layer that the image has is not in the store.
+    #[error("layer {layer} of image {image} is not in the store")]
+    MissingLayer {
+        /// The image.
+        image: Digest,
+        /// The layer.
+        layer: DiffId,
+    },
+    /// The output cannot be written as an archive.
+    #[error("cannot write the archive")]
+    Archive(#[from] ArchiveError),
+    /// The output cannot be written.
+    #[error("cannot write the output")]
+    Output(#[source] io::Error),
+    /// A file of the output folder cannot be written.
+    #[error("cannot write {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file of the image cannot be read.
+    #[error("cannot read {path} of the image")]
+    Read {
+        /// The file, from the image's root.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A compressed layer cannot be put aside until it is written.
+    #[error("cannot compress layer {layer}")]
+    Compress {
+        /// The layer.
+        layer: DiffId,
+        /// Why.
+        source: io::Error,
+    },
+    /// A blob of the store is not what it was.
+    #[error("blob {blob} in the store is damaged; remove the image and build or load it anew")]
+    DamagedBlob {
+        /// The blob.
+        blob: Digest,
+    },
+    /// The folder has other things in it than an OCI layout.
+    #[error("{path} is not empty and no OCI layout; give an empty or new folder")]
+    NotALayout {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The layout in the folder cannot be added to.
+    #[error("{path} is damaged: {reason}")]
+    DamagedLayout {
+        /// The file of the layout.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// There is no such compression level.
+    #[error("{format} has the levels {least} to {most}")]
+    Level {
+        /// `gzip` or `zstd`.
+        format: &'static str,
+        /// The lowest.
+        least: i32,
+        /// The highest.
+        most: i32,
+    },
+    /// The address of Docker is none that can be reached.
+    #[error("cannot load into Docker at {host:?}: only unix:// addresses are supported")]
+    DockerHost {
+        /// The address.
+        host: String,
+    },
+    /// No Docker answers.
+    #[error("cannot reach Docker at {socket}; is it running, and may this user open its socket?")]
+    DockerUnreachable {
+        /// Its socket.
+        socket: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The connection to Docker broke, or Docker does not speak HTTP.
+    #[error("the connection to Docker at {socket} failed")]
+    DockerConnection {
+        /// Its socket.
+        socket: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Docker refused the image.
+    #[error("Docker refused the image: {message}")]
+    DockerRefused {
+        /// What Docker says.
+        message: String,
+    },
+}

@@ -1,0 +1,224 @@
+//! As much HTTP/1.1 as it takes to talk to Docker over its socket: one request a connection, a body
+//! of unknown length on the way there.
+//!
+//! A client library would bring its pools, TLS and name resolution for two kinds of requests to one
+//! local process.
+//!
+//! Source: RFC 9112
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+/// Bytes of a chunk of a request's body.
+const CHUNK: usize = 256 << 10;
+/// Bytes of a response's head, and of its body, that are read at most.
+const MAX_HEAD: u64 = 64 << 10;
+const MAX_BODY: u64 = 64 << 20;
+
+/// What the server answered.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Response {
+    pub status: u16,
+    pub body: Vec<u8>,
+}
+
+/// A connection for one request.
+pub(crate) struct Connection {
+    stream: UnixStream,
+}
+
+impl Connection {
+    pub fn open(socket: &Path) -> io::Result<Self> {
+        Ok(Self { stream: UnixStream::connect(socket)? })
+    }
+
+    /// Asks for `target`.
+    pub fn get(mut self, target: &str) -> io::Result<Response> {
+        write!(self.stream, "GET {target} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n")?;
+        self.response()
+    }
+
+    /// Begins to send a body to `target`.
+    pub fn post(mut self, target: &str, content_type: &str) -> io::Result<Body> {
+        write!(
+            self.stream,
+            "POST {target} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\
+             Content-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )?;
+        Ok(Body { connection: self, chunk: Vec::with_capacity(CHUNK), is_broken: false })
+    }
+
+    fn response(self) -> io::Result<Response> {
+        read_response(&mut BufReader::new(self.stream))
+    }
+}
+
+/// The body of a request, to be written and ended.
+pub(crate) struct Body {
+    connection: Connection,
+    chunk: Vec<u8>,
+    is_broken: bool,
+}
+
+impl Body {
+    /// Whether the server stopped reading: then it may have answered already.
+    pub fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
+    /// Ends the body and waits for the answer.
+    pub fn finish(mut self) -> io::Result<Response> {
+        if !self.is_broken {
+            // If this fails the answer is what tells why.
+            let _ = self.send_chunk().and_then(|()| self.connection.stream.write_all(b"0\r\n\r\n"));
+        }
+        self.connection.response()
+    }
+
+    fn send_chunk(&mut self) -> io::Result<()> {
+        if self.chunk.is_empty() {
+            return Ok(());
+        }
+        let stream = &mut self.connection.stream;
+        let result = write!(stream, "{:x}\r\n", self.chunk.len())
+            .and_then(|()| stream.write_all(&self.chunk))
+            .and_then(|()| stream.write_all(b"\r\n"));
+        self.chunk.clear();
+        self.is_broken = result.is_err();
+        result
+    }
+}
+
+impl Write for Body {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.chunk.len() == CHUNK {
+            self.send_chunk()?;
+        }
+        let count = bytes.len().min(CHUNK - self.chunk.len());
+        self.chunk.extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.send_chunk()
+    }
+}
+
+fn read_response(reader: &mut impl BufRead) -> io::Result<Response> {
+    let mut head = reader.by_ref().take(MAX_HEAD);
+    let line = read_line(&mut head)?;
+    let status =
+        line.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).and_then(|code| code.parse().ok());
+    let status = status.ok_or_else(|| malformed("its first line is no status line"))?;
+    let mut length = None;
+    let mut is_chunked = false;
+    loop {
+        let line = read_line(&mut head)?;
+        if line.is_empty() {
+            break;
+        }
+        let Some((name, value)) = line.split_once(':') else {
+            return Err(malformed("a header has no colon"));
+        };
+        let value = value.trim();
+        if name.eq_ignore_ascii_case("transfer-encoding") {
+            is_chunked = value.eq_ignore_ascii_case("chunked");
+        } else if name.eq_ignore_ascii_case("content-length") {
+            length = Some(value.parse().map_err(|_| malformed("its length is no number"))?);
+        }
+    }
+    if (100..200).contains(&status) {
+        // An interim answer; the real one follows.
+        return read_response(reader);
+    }
+    let body = match (is_chunked, length) {
+        (true, _) => read_chunks(reader)?,
+        (false, Some(length)) => read_exactly(reader, length)?,
+        (false, None) => read_exactly_or_end(reader)?,
+    };
+    Ok(Response { status, body })
+}
+
+fn read_chunks(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let line = read_line(&mut reader.by_ref().take(MAX_HEAD))?;
+        let digits = line.split(';').next().unwrap_or_default().trim();
+        let length = u64::from_str_radix(digits, 16).map_err(|_| malformed("a chunk has no length"))?;
+        if length == 0 {
+            return Ok(body);
+        }
+        if length > MAX_BODY - body.len() as u64 {
+            return Err(too_long());
+        }
+        body.extend(read_exactly(reader, length)?);
+        read_line(&mut reader.by_ref().take(MAX_HEAD))?;
+    }
+}
+
+fn read_exactly(reader: &mut impl BufRead, length: u64) -> io::Result<Vec<u8>> {
+    if length > MAX_BODY {
+        return Err(too_long());
+    }
+    let mut bytes = Vec::new();
+    reader.take(length).read_to_end(&mut bytes)?;
+    if (bytes.len() as u64) < length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(bytes)
+}
+
+fn read_exactly_or_end(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reader.take(MAX_BODY + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BODY { Err(too_long()) } else { Ok(bytes) }
+}
+
+fn read_line(reader: &mut impl BufRead) -> io::Result<String> {
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    match line.strip_suffix('\n') {
+        Some(line) => Ok(line.strip_suffix('\r').unwrap_or(line).to_owned()),
+        None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+fn malformed(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the answer is no HTTP: {what}"))
+}
+
+fn too_long() -> io::Error {
+    io::Error::new(io::ErrorKind::FileTooLarge, format!("the answer has more than {MAX_BODY} bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn responses_are_read_in_every_form() {
+        for (text, expected) in [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcdef", Some((200, "abc"))),
+            (
+                "HTTP/1.1 500 Internal Server Error\r\ntransfer-encoding: Chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n",
+                Some((500, "abcde")),
+            ),
+            ("HTTP/1.0 404 Not Found\r\n\r\nto the end", Some((404, "to the end"))),
+            (
+                "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
+                Some((204, "")),
+            ),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabc", None),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffff\r\n", None),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab", None),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", None),
+            ("SSH-2.0-OpenSSH\r\n", None),
+            ("", None),
+        ] {
+            let response = read_response(&mut text.as_bytes()).ok();
+            let found = response.map(|response| (response.status, String::from_utf8(response.body).unwrap()));
+            assert_eq!(found, expected.map(|(status, body)| (status, body.to_owned())), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! An image as the blobs that it is written in.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Seek, Write};
+
+use lbuild_layer_store::{ImageRecord, Layer, Store};
+use lbuild_oci::{DiffId, Digest, Hasher, MediaType};
+
+use crate::encoder::Encoder;
+use crate::{Compression, ExportError, ExportOptions, Written, document};
+
+pub use crate::document::Descriptor;
+
+/// An image's configuration, manifest and layers, ready to be written anywhere.
+///
+/// Layers that must be compressed have been, into nameless files on the store's disk.
+#[derive(Debug)]
+pub struct Package<'a> {
+    store: &'a Store,
+    image: &'a ImageRecord,
+    config: Vec<u8>,
+    manifest: Vec<u8>,
+    layers: Vec<PackedLayer>,
+}
+
+/// A layer as a blob.
+#[derive(Debug)]
+pub struct PackedLayer {
+    /// What the manifest says of it.
+    pub descriptor: Descriptor,
+    /// What it unpacks to.
+    pub diff_id: DiffId,
+    content: Content,
+}
+
+/// Where a blob's bytes are.
+#[derive(Debug)]
+enum Content {
+    /// The tar, which the store reproduces.
+    Tar,
+    /// A blob of the store.
+    Blob,
+    /// Compressed just now.
+    File(File),
+}
+
+/// The bytes of the manifest that `image` is written with, and their digest.
+///
+/// # Errors
+/// As [`Package::new`].
+pub fn manifest(
+    store: &Store,
+    image: &ImageRecord,
+    options: &ExportOptions,
+) -> Result<(Vec<u8>, Digest), ExportError> {
+    let package = Package::new(store, image, options)?;
+    let digest = package.manifest_digest();
+    Ok((package.manifest, digest))
+}
+
+impl<'a> Package<'a> {
+    /// Finds or makes every blob of `image`.
+    ///
+    /// # Errors
+    /// [`ExportError::Store`], [`MissingLayer`](ExportError::MissingLayer),
+    /// [`Compress`](ExportError::Compress) or [`Level`](ExportError::Level).
+    pub fn new(
+        store: &'a Store,
+        image: &'a ImageRecord,
+        options: &ExportOptions,
+    ) -> Result<Self, ExportError> {
+        options.compression.check()?;
+        let store_error = |source| ExportError::Store { image: image.id, source };
+        let (_, config) = store.image_config(&image.id).map_err(store_error)?;
+        let mut layers: Vec<PackedLayer> = Vec::new();
+        let mut packed: HashMap<DiffId, usize> = HashMap::new();
+        for diff_id in &image.layers {
+            // One layer may be in an image twice.
+            let layer = match packed.get(diff_id) {
+                Some(&index) => layers[index].try_clone()?,
+                None => {
+                    let layer = store.layer(diff_id).map_err(store_error)?;
+                    let layer =
+                        layer.ok_or(ExportError::MissingLayer { image: image.id, layer: *diff_id })?;
+                    pack(store, image, &layer, options)?
+                }
+            };
+            packed.insert(*diff_id, layers.len());
+            layers.push(layer);
+        }
+        let descriptors: Vec<_> = layers.iter().map(|layer| layer.descriptor.clone()).collect();
+        let mut annotations = image.annotations.clone();
+        annotations.extend(options.annotations.clone());
+        let manifest = document::manifest(&config, &descriptors, &annotations);
+        Ok(Self { store, image, config, manifest, layers })
+    }
+
+    /// What the store knows of the image.
+    pub fn image(&self) -> &ImageRecord {
+        self.image
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &[u8] {
+        &self.config
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> &[u8] {
+        &self.manifest
+    }
+
+    /// The manifest's digest.
+    pub fn manifest_digest(&self) -> Digest {
+        Digest::of(&self.manifest)
+    }
+
+    /// The layers, bottom first.
+    pub fn layers(&self) -> &[PackedLayer] {
+        &self.layers
+    }
+
+    /// The layers' blobs, bottom first, each once.
+    pub fn unique_layers(&self) -> impl Iterator<Item = &PackedLayer> {
+        let mut seen = std::collections::HashSet::new();
+        self.layers.iter().filter(move |layer| seen.insert(layer.descriptor.digest))
+    }
+
+    /// Writes a layer's blob: exactly the bytes that its descriptor names.
+    ///
+    /// # Errors
+    /// [`ExportError::Output`] if `out` fails, [`ExportError::Store`] if the store does.
+    pub fn write_layer(&self, layer: &PackedLayer, out: &mut dyn Write) -> Result<(), ExportError> {
+        let store_error = |source| ExportError::Store { image: self.image.id, source };
+        match &layer.content {
+            Content::Tar => {
+                self.store.write_layer_tar(&layer.diff_id, out).map_err(store_error)?;
+                Ok(())
+            }
+            Content::Blob => {
+                let digest = &layer.descriptor.digest;
+                copy(self.store.open_blob(digest).map_err(store_error)?, layer, out)
+            }
+            Content::File(file) => {
+                let mut file = file.try_clone().map_err(|source| compress_error(layer.diff_id, source))?;
+                file.rewind().map_err(|source| compress_error(layer.diff_id, source))?;
+                copy(file, layer, out)
+            }
+        }
+    }
+
+    /// What a writer of the whole package reports.
+    pub(crate) fn written(&self) -> Written {
+        let layers: u64 = self.unique_layers().map(|layer| layer.descriptor.size).sum();
+        Written {
+            manifest: self.manifest_digest(),
+            image: self.image.id,
+            size: layers + self.config.len() as u64 + self.manifest.len() as u64,
+        }
+    }
+}
+
+impl PackedLayer {
+    fn try_clone(&self) -> Result<Self, ExportError> {
+        let content = match &self.content {
+            Content::Tar => Content::Tar,
+            Content::Blob => Content::Blob,
+            Content::File(file) => {
+                Content::File(file.try_clone().map_err(|source| compress_error(self.diff_id, source))?)
+            }
+        };
+        Ok(Self { descriptor: self.descriptor.clone(), diff_id: self.diff_id, content })
+    }
+}
+
+/// Copies a stored blob and checks on the way that it is still what it was.
+fn copy(mut blob: impl Read, layer: &PackedLayer, out: &mut dyn Write) -> Result<(), ExportError> {
+    let mut hasher = Hasher::new();
+    let mut buffer = vec![0; 128 << 10];
+    let read_error = |source| compress_error(layer.diff_id, source);
+    loop {
+        let count = match blob.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(read_error(error)),
+        };
+        hasher.update(&buffer[..count]);
+        out.write_all(&buffer[..count]).map_err(ExportError::Output)?;
+    }
+    if hasher.finish() != layer.descriptor.digest {
+        return Err(ExportError::DamagedBlob { blob: layer.descriptor.digest });
+    }
+    Ok(())
+}
+
+fn pack(
+    store: &Store,
+    image: &ImageRecord,
+    layer: &Layer,
+    options: &ExportOptions,
+) -> Result<PackedLayer, ExportError> {
+    let (descriptor, content) = match (&layer.blob, options.compression) {
+        (Some(blob), wanted) if stays(&blob.media_type, wanted, options.force_compression) => {
+            let media_type = blob.media_type.clone();
+            (Descriptor { media_type, digest: blob.digest, size: blob.size }, Content::Blob)
+        }
+        (_, Compression::None) => {
+            let digest = *layer.diff_id.digest();
+            (Descriptor { media_type: MediaType::Layer, digest, size: layer.size }, Content::Tar)
+        }
+        (_, wanted) => compress(store, image, layer, wanted)?,
+    };
+    Ok(PackedLayer { descriptor, diff_id: layer.diff_id, content })
+}
+
+/// Whether a layer that came as a blob of type `own` stays that.
+fn stays(own: &MediaType, wanted: Compression, force: bool) -> bool {
+    match (own, wanted) {
+        (MediaType::Layer, Compression::None) => true,
+        (MediaType::Layer, _) => false,
+        _ => !force,
+    }
+}
+
+/// Compresses a layer into a nameless file, since its digest must be known before it is written.
+fn compress(
+    store: &Store,
+    image: &ImageRecord,
+    layer: &Layer,
+    compression: Compression,
+) -> Result<(Descriptor, Content), ExportError> {
+    let failed = |source| compress_error(layer.diff_id, source);
+    let store_error = |source| ExportError::Store { image: image.id, source };
+    let directory = store.scratch().map_err(store_error)?;
+    let file = tempfile::tempfile_in(directory).map_err(failed)?;
+    let hashed = Hashed { output: BufWriter::with_capacity(128 << 10, file), hasher: Hasher::new() };
+    let mut encoder = Encoder::new(hashed, compression).map_err(failed)?;
+    store.write_layer_tar(&layer.diff_id, &mut encoder).map_err(store_error)?;
+    let Hashed { output, hasher } = encoder.finish().map_err(failed)?;
+    let file = output.into_inner().map_err(|error| failed(error.into_error()))?;
+    let size = hasher.written();
+    let descriptor = Descriptor { media_type: compression.media_type(), digest: hasher.finish(), size };
+    Ok((descriptor, Content::File(file)))
+}
+
+fn compress_error(layer: DiffId, source: io::Error) -> ExportError {
+    ExportError::Compress { layer, source }
+}
+
+/// Digests what passes through it.
+struct Hashed<W> {
+    output: W,
+    hasher: Hasher,
+}
+
+impl<W: Write> Write for Hashed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.output.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_compressed_stays_unless_it_is_forced() {
+        let gzip = Compression::GZIP;
+        for (own, wanted, force, expected) in [
+            (MediaType::Layer, Compression::None, true, true),
+            (MediaType::Layer, gzip, false, false),
+            (MediaType::LayerGzip, Compression::None, false, true),
+            (MediaType::LayerGzip, Compression::None, true, false),
+            (MediaType::LayerGzip, Compression::ZSTD, false, true),
+            (MediaType::LayerGzip, gzip, true, false),
+        ] {
+            assert_eq!(stays(&own, wanted, force), expected, "{own:?} {wanted:?} {force}");
+        }
+    }
+}

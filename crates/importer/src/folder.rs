@@ -1,0 +1,85 @@
+//! An OCI layout folder.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use lbuild_confined::Root;
+use lbuild_layer_store::Store;
+use rustix::fs::{Mode, OFlags};
+
+use crate::ImportError;
+use crate::source::{Source, Stored, named_digest};
+
+/// A folder; links in it do not lead out.
+pub(crate) struct FolderSource<'a> {
+    store: &'a Store,
+    path: PathBuf,
+    root: Root,
+}
+
+impl<'a> FolderSource<'a> {
+    pub fn open(store: &'a Store, path: &Path) -> Result<Self, ImportError> {
+        let root = Root::open(path)
+            .map_err(|source| ImportError::Read { path: path.display().to_string(), source })?;
+        Ok(Self { store, path: path.to_owned(), root })
+    }
+
+    /// The blob at `path` if the store has it, which then need not be read again.
+    fn known(&self, path: &str) -> Result<Option<Stored>, ImportError> {
+        let Some(digest) = named_digest(path).filter(|digest| self.store.has_blob(digest)) else {
+            return Ok(None);
+        };
+        let keep_error = |source| ImportError::Store { what: path.to_owned(), source };
+        let file = self.store.open_blob(&digest).map_err(keep_error)?;
+        let size = file.metadata().map_err(|error| self.read_error(path, error))?.len();
+        Ok(Some(Stored { digest, size }))
+    }
+
+    fn read_error(&self, path: &str, source: io::Error) -> ImportError {
+        ImportError::Read { path: self.path.join(path).display().to_string(), source }
+    }
+}
+
+impl Source for FolderSource<'_> {
+    fn document(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, ImportError> {
+        match self.root.read(path, limit) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                Err(ImportError::DocumentTooLarge { path: path.to_owned(), limit })
+            }
+            Err(error) => Err(self.read_error(path, error)),
+        }
+    }
+
+    fn blob(&self, path: &str) -> Result<Option<Stored>, ImportError> {
+        if let Some(known) = self.known(path)? {
+            return Ok(Some(known));
+        }
+        // Without O_NONBLOCK a FIFO of that name would stop us for good.
+        let mut file = match self.root.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(self.read_error(path, error)),
+        };
+        let metadata = file.metadata().map_err(|error| self.read_error(path, error))?;
+        if !metadata.is_file() {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
+            return Err(self.read_error(path, error));
+        }
+        // One byte more than there is tells a file that grows.
+        let mut reader = file.by_ref().take(metadata.len() + 1);
+        let result = self.store.write_blob(&mut reader, None);
+        let (digest, size) = result.map_err(|source| ImportError::Store { what: path.to_owned(), source })?;
+        Ok(Some(Stored { digest, size }))
+    }
+
+    fn not_an_image(&self) -> ImportError {
+        let reason = format!(
+            "{} is no OCI layout, which has the files oci-layout and index.json",
+            self.path.display()
+        );
+        ImportError::NotAnImage { reason }
+    }
+}

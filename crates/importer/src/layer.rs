@@ -1,0 +1,114 @@
+//! Layers, checked against the DiffIDs that a configuration claims.
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use lbuild_archive::{Compression, decompress};
+use lbuild_layer_store::{Blob, Layer, Store};
+use lbuild_oci::{DiffId, Digest, Hasher, MediaType};
+
+use crate::source::Stored;
+use crate::stream::Bounded;
+use crate::{ImportError, Limits};
+
+/// What a configuration and a manifest together say: this blob unpacks to the tar of this DiffID.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claim {
+    pub blob: Stored,
+    pub diff_id: DiffId,
+}
+
+/// Verifies all claims, several at a time, and returns the layers in their order.
+pub(crate) fn verify_all(
+    store: &Store,
+    claims: &[Claim],
+    limits: &Limits,
+) -> Result<Vec<Layer>, ImportError> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        while let Some((index, claim)) = take(claims, &next) {
+            let result = verify(store, claim, limits);
+            let failed = result.is_err();
+            done.push((index, result));
+            if failed {
+                next.store(claims.len(), Ordering::Relaxed);
+            }
+        }
+        done
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(claims.len());
+    let results = thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect::<HashMap<_, _>>()
+    });
+    let mut results: Vec<_> = results.into_iter().collect();
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+fn take<'a>(claims: &'a [Claim], next: &AtomicUsize) -> Option<(usize, &'a Claim)> {
+    let index = next.fetch_add(1, Ordering::Relaxed);
+    Some((index, claims.get(index)?))
+}
+
+fn verify(store: &Store, claim: &Claim, limits: &Limits) -> Result<Layer, ImportError> {
+    let Stored { digest, size } = claim.blob;
+    if digest == *claim.diff_id.digest() {
+        return Ok(imported(claim.diff_id, size, claim.blob, MediaType::Layer));
+    }
+    if let Some(known) = known(store, claim)? {
+        return Ok(known);
+    }
+    let unreadable = |source| ImportError::Layer { layer: digest, source };
+    let file = store.open_blob(&digest).map_err(|source| keep_error(digest, source))?;
+    let (compression, tar) = decompress(file).map_err(unreadable)?;
+    let mut tar = Bounded::new(tar, size, limits.layer, limits.ratio);
+    let media_type = match compression {
+        Compression::Gzip => MediaType::LayerGzip,
+        Compression::Zstd => MediaType::LayerZstd,
+        Compression::Bzip2 | Compression::Xz => return unpacked(store, claim, &mut tar),
+        // An uncompressed layer whose digest is not its DiffID.
+        Compression::None => return Err(mismatch(claim, digest)),
+    };
+    let mut hasher = Hasher::new();
+    let size = io::copy(&mut tar, &mut hasher).map_err(unreadable)?;
+    let found = hasher.finish();
+    if found != *claim.diff_id.digest() {
+        return Err(mismatch(claim, found));
+    }
+    Ok(imported(claim.diff_id, size, claim.blob, media_type))
+}
+
+/// What the store knows already of the same layer in the same blob.
+fn known(store: &Store, claim: &Claim) -> Result<Option<Layer>, ImportError> {
+    let layer = store.layer(&claim.diff_id).map_err(|source| keep_error(claim.blob.digest, source))?;
+    Ok(layer.filter(|layer| layer.blob.as_ref().is_some_and(|blob| blob.digest == claim.blob.digest)))
+}
+
+/// A layer that is compressed as Docker reads and no image may have: its tar is kept instead.
+fn unpacked(store: &Store, claim: &Claim, tar: &mut dyn Read) -> Result<Layer, ImportError> {
+    let (digest, size) =
+        store.write_blob(tar, None).map_err(|source| keep_error(claim.blob.digest, source))?;
+    if digest != *claim.diff_id.digest() {
+        return Err(mismatch(claim, digest));
+    }
+    Ok(imported(claim.diff_id, size, Stored { digest, size }, MediaType::Layer))
+}
+
+fn imported(diff_id: DiffId, size: u64, blob: Stored, media_type: MediaType) -> Layer {
+    Layer::imported(diff_id, size, Blob { digest: blob.digest, size: blob.size, media_type })
+}
+
+fn mismatch(claim: &Claim, found: Digest) -> ImportError {
+    ImportError::DiffIdMismatch { layer: claim.blob.digest, expected: claim.diff_id, found: DiffId(found) }
+}
+
+fn keep_error(blob: Digest, source: lbuild_layer_store::StoreError) -> ImportError {
+    ImportError::Store { what: format!("layer {blob}"), source }
+}

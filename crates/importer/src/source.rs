@@ -1,0 +1,80 @@
+//! Where an image's files come from.
+
+use lbuild_oci::{Digest, MediaType};
+
+use crate::ImportError;
+use crate::document::Descriptor;
+
+/// A file that is a blob of the store now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stored {
+    /// Of the bytes as they came.
+    pub digest: Digest,
+    /// In bytes.
+    pub size: u64,
+}
+
+/// An archive or a folder that holds images.
+pub(crate) trait Source {
+    /// The content of the file `path`, at most `limit` bytes; `None` if there is none.
+    fn document(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, ImportError>;
+
+    /// Makes the file `path` a blob of the store; `None` if there is none.
+    fn blob(&self, path: &str) -> Result<Option<Stored>, ImportError>;
+
+    /// Says what this is, if it holds neither an index nor a manifest.
+    fn not_an_image(&self) -> ImportError;
+}
+
+/// Where a layout keeps the blob `digest`.
+pub(crate) fn blob_path(digest: &Digest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
+}
+
+/// The digest that a layout's blob is named after.
+pub(crate) fn named_digest(path: &str) -> Option<Digest> {
+    Digest::from_hex(path.strip_prefix("blobs/sha256/")?).ok()
+}
+
+/// The document that `descriptor` names, checked against it.
+pub(crate) fn described_document(
+    source: &dyn Source,
+    descriptor: &Descriptor,
+    limit: u64,
+) -> Result<Vec<u8>, ImportError> {
+    let path = blob_path(&descriptor.digest);
+    let bytes = source.document(&path, limit)?.ok_or(ImportError::Missing { path: path.clone() })?;
+    check_size(&path, descriptor, bytes.len() as u64)?;
+    check_digest(&path, &descriptor.digest, Digest::of(&bytes))?;
+    Ok(bytes)
+}
+
+/// Makes the layer that `descriptor` names a blob of the store, checked against it.
+pub(crate) fn described_blob(source: &dyn Source, descriptor: &Descriptor) -> Result<Stored, ImportError> {
+    let path = blob_path(&descriptor.digest);
+    if !descriptor.media_type.is_layer() {
+        return Err(unsupported(path, &descriptor.media_type));
+    }
+    let stored = source.blob(&path)?.ok_or(ImportError::Missing { path: path.clone() })?;
+    check_size(&path, descriptor, stored.size)?;
+    check_digest(&path, &descriptor.digest, stored.digest)?;
+    Ok(stored)
+}
+
+pub(crate) fn unsupported(path: String, media_type: &MediaType) -> ImportError {
+    ImportError::UnsupportedMediaType { path, media_type: media_type.as_str().to_owned() }
+}
+
+pub(crate) fn check_digest(path: &str, expected: &Digest, found: Digest) -> Result<(), ImportError> {
+    if found == *expected {
+        return Ok(());
+    }
+    Err(ImportError::DigestMismatch { path: path.to_owned(), expected: *expected, found })
+}
+
+fn check_size(path: &str, descriptor: &Descriptor, found: u64) -> Result<(), ImportError> {
+    if found == descriptor.size {
+        return Ok(());
+    }
+    Err(ImportError::SizeMismatch { path: path.to_owned(), expected: descriptor.size, found })
+}
