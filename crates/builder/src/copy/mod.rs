@@ -1,0 +1,231 @@
+//! COPY and ADD: which files go where, and how they get there.
+//!
+//! A step is [prepared](prepare) first, which lists its sources; its [digest](PreparedCopy::digest) goes
+//! into the cache key, and only a miss [applies](PreparedCopy::apply) it to a tree. The rules are
+//! BuildKit's:
+//!
+//! - A file goes into the destination if that is a directory or ends in `/` (or `/.`), else becomes it.
+//!   A directory gives its content and not itself.
+//! - Missing directories are made with mode 755, or a numeric `--chmod`, and belong to root or `--chown`.
+//!   Symbolic links on the way to the destination are followed inside the tree.
+//! - Directories merge: one that is there takes the mode, owner and time of the copied one, but the
+//!   destination itself only the time. A file replaces any file or link. A file over a directory and a
+//!   directory over a file are errors, and so is a directory over a link.
+//! - Modes (setuid and such included), times, hard links within one source, holes and
+//!   `security.capability` are kept; other extended attributes are not. A socket becomes an empty file.
+//!
+//! `--link` is the same copy applied to an empty tree.
+
+mod apply;
+mod content;
+mod destination;
+mod error;
+mod mode;
+mod node;
+mod selected;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use lbuild_build_context::{DigestMemo, Relevant, Selection, Selector, SourceTree, select};
+use lbuild_confined::Root;
+use lbuild_oci::{Digest, Hasher};
+
+pub use apply::CopyReport;
+pub use error::CopyError;
+pub use mode::{ModeChange, ModeError};
+
+use apply::Copier;
+use destination::Destination;
+
+/// Changes whenever the same request would give another result.
+const DIGEST_VERSION: &str = "copy 1";
+
+/// One COPY or ADD, its variables expanded and its names looked up.
+#[derive(Debug)]
+pub struct CopyRequest<'a> {
+    /// In the order of the instruction.
+    pub sources: Vec<CopySource<'a>>,
+    /// As written; empty and `.` stand for the working directory. A slash at the end matters.
+    pub destination: &'a str,
+    /// Absolute; a relative destination starts here.
+    pub workdir: &'a Path,
+    /// `--chown`: user and group of all that is copied and made.
+    pub owner: Option<(u32, u32)>,
+    /// `--chmod`.
+    pub mode: Option<ModeChange>,
+    /// `--exclude`.
+    pub exclude: &'a [String],
+    /// `--parents`.
+    pub parents: bool,
+    /// Which sources are unpacked if they are archives.
+    pub unpack: Unpack,
+    /// Time for directories that are made and for inline files, in seconds since the Unix epoch. Without
+    /// it directories keep the time at which they are made, and inline files get 0.
+    pub created_mtime: Option<i64>,
+}
+
+/// Something to copy.
+#[derive(Debug)]
+pub enum CopySource<'a> {
+    /// Files of the context, of a stage or an image.
+    Tree {
+        /// Where they are.
+        tree: SourceTree<'a>,
+        /// The path, perhaps with wildcards.
+        pattern: String,
+    },
+    /// A heredoc.
+    Inline {
+        /// The name before the destination is looked at.
+        name: String,
+        /// What the file holds.
+        content: Vec<u8>,
+    },
+    /// A file that ADD has downloaded; its mode becomes 600.
+    Download {
+        /// Where it is now, a path of this process.
+        file: &'a Path,
+        /// The name that its URL or its server suggests.
+        name: String,
+        /// When the server says that it changed, in seconds since the Unix epoch.
+        mtime: Option<i64>,
+    },
+}
+
+/// Which sources that are tar archives, compressed or not, are unpacked into the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unpack {
+    /// None: COPY, and ADD with `--unpack=false`.
+    Never,
+    /// Files of trees: ADD.
+    Local,
+    /// Downloads too: ADD with `--unpack`.
+    All,
+}
+
+/// A request whose sources are found.
+#[derive(Debug)]
+pub struct PreparedCopy<'a> {
+    items: Vec<Item<'a>>,
+    destination: Destination,
+    owner: Option<(u32, u32)>,
+    mode: Option<ModeChange>,
+    unpack: Unpack,
+    created_mtime: Option<i64>,
+}
+
+#[derive(Debug)]
+enum Item<'a> {
+    Selected { tree: SourceTree<'a>, pattern: String, selection: Selection },
+    Inline { name: String, content: Vec<u8> },
+    Download { file: &'a Path, name: String, mtime: Option<i64> },
+}
+
+/// Lists what a request copies.
+///
+/// # Errors
+/// [`CopyError::Source`] if a source does not exist or cannot be read.
+pub fn prepare(request: CopyRequest<'_>) -> Result<PreparedCopy<'_>, CopyError> {
+    let CopyRequest { exclude, parents, .. } = request;
+    let find = |source| {
+        Ok(match source {
+            CopySource::Tree { tree, pattern } => {
+                let selection = select(&tree, &Selector { pattern: &pattern, exclude, parents })?;
+                Item::Selected { tree, pattern, selection }
+            }
+            CopySource::Inline { name, content } => Item::Inline { name, content },
+            CopySource::Download { file, name, mtime } => Item::Download { file, name, mtime },
+        })
+    };
+    Ok(PreparedCopy {
+        items: request.sources.into_iter().map(find).collect::<Result<_, CopyError>>()?,
+        destination: Destination::new(request.destination, request.workdir),
+        owner: request.owner,
+        mode: request.mode,
+        unpack: request.unpack,
+        created_mtime: request.created_mtime,
+    })
+}
+
+impl PreparedCopy<'_> {
+    /// Whether no source was found: all have wildcards that match nothing.
+    pub fn is_empty(&self) -> bool {
+        self.items
+            .iter()
+            .all(|item| matches!(item, Item::Selected { selection, .. } if selection.picks.is_empty()))
+    }
+
+    /// The digest of all that the result depends on, but for the tree that it is applied to and for times.
+    ///
+    /// # Errors
+    /// [`CopyError::Source`] or [`CopyError::Read`] if a source cannot be read.
+    pub fn digest(&self, memo: &DigestMemo) -> Result<Digest, CopyError> {
+        let mut key = Key(Hasher::new());
+        key.add(DIGEST_VERSION);
+        key.add(self.destination.as_str());
+        key.add(format!("{:?} {:?}", self.owner, self.unpack));
+        key.add(self.mode.as_ref().map_or("", ModeChange::as_str));
+        let relevant = Relevant {
+            owner: self.owner.is_none(),
+            mode: !self.mode.as_ref().is_some_and(ModeChange::is_absolute),
+        };
+        for item in &self.items {
+            match item {
+                Item::Selected { tree, selection, .. } => {
+                    key.add("tree");
+                    key.add(selection.digest(tree, memo, relevant)?.as_bytes());
+                }
+                Item::Inline { name, content } => {
+                    key.add("inline");
+                    key.add(name);
+                    key.add(content);
+                }
+                Item::Download { file, name, .. } => {
+                    key.add("download");
+                    key.add(name);
+                    key.add(content::digest(file)?.as_bytes());
+                }
+            }
+        }
+        Ok(key.0.finish())
+    }
+
+    /// Copies into a tree that nobody else changes meanwhile.
+    ///
+    /// # Errors
+    /// [`CopyError`]; the tree is then half-changed.
+    pub fn apply(&self, root: &Root) -> Result<CopyReport, CopyError> {
+        let mut copier =
+            Copier::new(root, &self.destination, self.owner, self.mode.as_ref(), self.created_mtime);
+        for item in &self.items {
+            match item {
+                Item::Selected { tree, pattern, selection } => {
+                    for pick in &selection.picks {
+                        if self.unpack == Unpack::Never || !copier.unpack(tree, pick, pattern)? {
+                            copier.copy(tree, pick)?;
+                        }
+                    }
+                }
+                Item::Inline { name, content } => copier.write_inline(name, content)?,
+                Item::Download { file, name, mtime } => {
+                    if self.unpack != Unpack::All || !copier.unpack_file(file, name)? {
+                        copier.copy_download(file, name, *mtime)?;
+                    }
+                }
+            }
+        }
+        copier.finish()
+    }
+}
+
+/// A hasher of texts that cannot run into each other.
+struct Key(Hasher);
+
+impl Key {
+    fn add(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.update((bytes.as_ref().len() as u64).to_le_bytes());
+        self.0.update(bytes);
+    }
+}

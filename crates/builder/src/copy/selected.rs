@@ -1,0 +1,181 @@
+//! Applying a copy to a tree: what was selected from another tree.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use lbuild_build_context::{Entry, Kind, Metadata, Pick, SourceTree, capabilities};
+use rustix::fs::{self, Mode, OFlags};
+
+use super::apply::{Copier, has_changed, not_opened};
+use super::error::CopyError;
+use super::node::{self, Node};
+
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// A source by its open directory.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    directory: BorrowedFd<'a>,
+    name: &'a OsStr,
+    /// For messages.
+    path: &'a Path,
+    /// As it was listed.
+    metadata: &'a Metadata,
+}
+
+/// A directory that is being copied.
+struct Level<'a> {
+    source: OwnedFd,
+    target: OwnedFd,
+    entry: &'a Entry,
+    is_new: bool,
+}
+
+impl Copier<'_> {
+    /// Copies the content of a picked directory to the directory `target`, which is there.
+    ///
+    /// Both trees are walked by open directories, so that no file costs a look-up from the root.
+    pub(super) fn copy_directory(
+        &mut self,
+        tree: &SourceTree<'_>,
+        pick: &Pick,
+        target: PathBuf,
+    ) -> Result<(), CopyError> {
+        let mut source_path = pick.path.clone();
+        let mut target_path = target;
+        let Some((top, entries)) = pick.entries.split_first() else { return Ok(()) };
+        let source = tree.root().open_at(&source_path, DIRECTORY, Mode::empty());
+        let source = source.map_err(|error| not_opened(&source_path, error))?;
+        let mut levels =
+            vec![Level { source, target: self.open_target(&target_path)?, entry: top, is_new: false }];
+        for entry in entries {
+            while levels.len() > entry.depth
+                && let Some(level) = levels.pop()
+            {
+                self.leave(&level, &target_path)?;
+                (source_path.pop(), target_path.pop());
+            }
+            let Some(level) = levels.last() else { break };
+            source_path.push(&entry.name);
+            target_path.push(&entry.name);
+            let node = Node { place: &level.target, name: &entry.name, path: &target_path };
+            if entry.metadata.is_directory() {
+                let (target, is_new) = node.enter()?;
+                let source = fs::openat(&level.source, &entry.name, DIRECTORY, Mode::empty());
+                let source = source.map_err(|error| not_opened(&source_path, error))?;
+                levels.push(Level { source, target, entry, is_new });
+                continue;
+            }
+            let source = Source {
+                directory: level.source.as_fd(),
+                name: &entry.name,
+                path: &source_path,
+                metadata: &entry.metadata,
+            };
+            self.copy_node(source, node)?;
+            (source_path.pop(), target_path.pop());
+        }
+        while let Some(level) = levels.pop() {
+            self.leave(&level, &target_path)?;
+            target_path.pop();
+        }
+        Ok(())
+    }
+
+    /// Copies a pick that is no directory to `target`.
+    pub(super) fn copy_single(
+        &mut self,
+        tree: &SourceTree<'_>,
+        pick: &Pick,
+        target: &Path,
+    ) -> Result<(), CopyError> {
+        let from = tree.root().locate(&pick.path).map_err(|error| not_opened(&pick.path, error))?;
+        let to = self.locate(target)?;
+        let source = Source {
+            directory: from.parent.as_fd(),
+            name: &from.name,
+            path: &pick.path,
+            metadata: pick.metadata(),
+        };
+        self.copy_node(source, Node { place: &to.parent, name: &to.name, path: target })
+    }
+
+    fn open_target(&self, path: &Path) -> Result<OwnedFd, CopyError> {
+        self.root.open_at(path, DIRECTORY, Mode::empty()).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotADirectory => CopyError::DirectoryOverFile { path: path.to_owned() },
+            _ => CopyError::Write { path: path.to_owned(), source },
+        })
+    }
+
+    /// Gives a directory its attributes, now that nothing more is made in it.
+    fn leave(&self, level: &Level<'_>, path: &Path) -> Result<(), CopyError> {
+        let Level { target, entry, .. } = level;
+        let failed =
+            |error: rustix::io::Errno| CopyError::Write { path: path.to_owned(), source: error.into() };
+        if entry.depth == 0 {
+            // The destination stays as it is but for its time.
+            return fs::futimens(target, &node::times(entry.metadata.mtime)).map_err(failed);
+        }
+        if entry.is_implied && !level.is_new {
+            return fs::fchmod(target, Mode::from_raw_mode(entry.metadata.mode)).map_err(failed);
+        }
+        node::set_attributes(target, self.attributes(&entry.metadata), None, path)
+    }
+
+    /// Copies one file that is no directory.
+    fn copy_node(&mut self, source: Source<'_>, node: Node<'_>) -> Result<(), CopyError> {
+        let attributes = self.attributes(source.metadata);
+        match source.metadata.kind {
+            Kind::File => return self.copy_file(source, node),
+            Kind::Symlink => {
+                let target = fs::readlinkat(source.directory, source.name, Vec::new())
+                    .map_err(|error| not_opened(source.path, error))?;
+                node.symlink(OsStr::from_bytes(target.as_bytes()))?;
+            }
+            Kind::CharDevice if source.metadata.special == 0 => {
+                return Err(CopyError::DeletionMark { path: source.path.to_owned() });
+            }
+            Kind::CharDevice | Kind::BlockDevice | Kind::Fifo => {
+                node.special(source.metadata.kind, source.metadata.special)?;
+            }
+            // A name that nothing listens on is of no use; BuildKit keeps a file in its place.
+            Kind::Socket => drop(node.create()?),
+            Kind::Directory => return Err(CopyError::Replaced { path: source.path.to_owned() }),
+        }
+        node.set_attributes(attributes, source.metadata.kind == Kind::Symlink)
+    }
+
+    fn copy_file(&mut self, source: Source<'_>, node: Node<'_>) -> Result<(), CopyError> {
+        let Metadata { device, inode, links, .. } = *source.metadata;
+        if links > 1 {
+            if let Some(first) = self.links.get(&(device, inode)) {
+                let first = self.locate(first)?;
+                return node.link(&first.parent, &first.name);
+            }
+            self.links.insert((device, inode), node.path.to_owned());
+        }
+        let unreadable = |error| not_opened(source.path, error);
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let from = fs::openat(source.directory, source.name, flags, Mode::empty()).map_err(unreadable)?;
+        let from = File::from(from);
+        let before = fs::fstat(&from).map_err(unreadable)?;
+        if Metadata::of(&before).kind != Kind::File {
+            return Err(CopyError::Replaced { path: source.path.to_owned() });
+        }
+        let to = node.create()?;
+        let blocks = u64::try_from(before.st_blocks).unwrap_or(u64::MAX);
+        let size = Metadata::of(&before).size;
+        self.content.copy(&from, &to, size, blocks).map_err(|error| node.failed(error))?;
+        let capabilities = capabilities(&from).map_err(|error| not_opened(source.path, error))?;
+        node::set_attributes(&to, self.attributes(source.metadata), capabilities.as_deref(), node.path)?;
+        let after = fs::fstat(&from).map_err(unreadable)?;
+        if has_changed(source.metadata, &Metadata::of(&after)) {
+            self.report.changed.push(source.path.to_owned());
+        }
+        Ok(())
+    }
+}
