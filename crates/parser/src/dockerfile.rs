@@ -1,5 +1,6 @@
 //! A whole Dockerfile.
 
+use crate::lint::CheckOptions;
 use crate::{Arg, Diagnostic, Instruction, Span};
 
 /// What a Dockerfile says.
@@ -13,6 +14,8 @@ pub struct Dockerfile {
     pub stages: Vec<Stage>,
     /// Lint findings that need no knowledge of the build.
     pub warnings: Vec<Diagnostic>,
+    /// What `# check=` at the top says, or what stood in for it.
+    pub check: CheckOptions,
 }
 
 /// Parser directives.
@@ -45,6 +48,8 @@ pub struct Stage {
     pub span: Span,
     /// The FROM instruction as it is written, continuations joined.
     pub text: String,
+    /// What `# check=` right above FROM says.
+    pub check: CheckOptions,
 }
 
 /// One instruction of a stage.
@@ -57,4 +62,6 @@ pub struct Step {
     /// The instruction as BuildKit's history and progress show it: continuations joined by its
     /// rules, heredoc bodies left out.
     pub text: String,
+    /// What `# check=` right above the instruction says.
+    pub check: CheckOptions,
 }

@@ -80,6 +80,8 @@ pub struct Heredoc {
     pub fd: u32,
     /// The lines, with their line ends.
     pub content: String,
+    /// The lines as they are written: with the tabs that `<<-` cuts.
+    pub raw: String,
 }
 
 /// A source of COPY or ADD.
@@ -148,6 +150,35 @@ pub struct Run {
     pub network: Option<Network>,
     /// `--security`.
     pub security: Option<Security>,
+    /// `--device`, any number.
+    pub devices: Vec<Device>,
+}
+
+/// What a RUN executes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Script {
+    /// A text for the SHELL.
+    Shell(String),
+    /// A file to be given to the SHELL by its path. BuildKit puts it into `/dev/pipes`, mode 0755.
+    File {
+        /// The file's name.
+        name: String,
+        /// What is in it; begins with `#!`.
+        content: String,
+    },
+    /// Words to execute without a shell.
+    Exec(Vec<String>),
+}
+
+/// `--device`: a CDI device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// The name, such as `vendor.com/class=name`.
+    pub name: String,
+    /// Whether the build fails without it.
+    pub required: bool,
+    /// Where it stands.
+    pub span: Span,
 }
 
 /// `--network`.
@@ -168,6 +199,9 @@ pub enum Security {
 }
 
 /// One `--mount`. Which options go with which type is checked by the parser.
+///
+/// Values may hold variables. Before [`Mount::expand`], a text that does is here as it is written,
+/// and any other value that does is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
     /// `type=`.
@@ -198,6 +232,8 @@ pub struct Mount {
     pub env: Option<String>,
     /// Where it stands.
     pub span: Span,
+    /// The flag's value as it is written, quotes and escapes of the line resolved.
+    pub spec: String,
 }
 
 /// `type=` of a mount.
