@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use lbuild_archive::ArchiveError;
 use lbuild_oci::{DiffId, Digest};
 
 /// Why the store could not keep or return something.
@@ -30,6 +31,12 @@ pub enum StoreError {
         found: String,
         /// The newest format known here.
         supported: u32,
+    },
+    /// The directory holds something else.
+    #[error("{path} is no store and not empty")]
+    NotAStore {
+        /// The directory.
+        path: PathBuf,
     },
     /// The store lies on a file system that is mounted read-only.
     #[error("the store {path} is on a read-only file system")]
@@ -94,7 +101,34 @@ pub enum StoreError {
         /// The file, from the image's root.
         path: PathBuf,
     },
-    /// An imported layer holds an entry that cannot be unpacked.
+    /// A step left a file that no layer can hold.
+    #[error("{path}: a file of this type cannot be kept in a layer")]
+    UnsupportedFile {
+        /// The file, from the image's root.
+        path: PathBuf,
+    },
+    /// A layer's tar could not be made.
+    #[error("cannot pack a layer")]
+    Pack(#[source] ArchiveError),
+    /// A layer's tar cannot be read.
+    #[error("cannot read layer {diff_id}")]
+    ReadLayer {
+        /// The layer.
+        diff_id: DiffId,
+        /// Why.
+        source: ArchiveError,
+    },
+    /// An entry of a layer cannot be made on this file system.
+    #[error("layer {diff_id}: cannot unpack {entry:?}")]
+    Unpack {
+        /// The layer.
+        diff_id: DiffId,
+        /// The entry's path as the layer has it.
+        entry: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// An imported layer holds an entry that is not allowed.
     #[error("layer {diff_id}: entry {entry:?}: {reason}")]
     BadLayer {
         /// The layer.
@@ -112,6 +146,23 @@ pub enum StoreError {
         /// The kernel's limit.
         limit: usize,
     },
+    /// A merged tree is attached somewhere and was to be removed.
+    #[error("image {0} is mounted; unmount it first")]
+    Mounted(Digest),
+    /// Nothing that this store mounted is there.
+    #[error("{path} is not a mounted image")]
+    NotMounted {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A document given to the store contradicts itself.
+    #[error("image {id}: {reason}")]
+    InvalidImage {
+        /// The image.
+        id: Digest,
+        /// What is wrong.
+        reason: String,
+    },
     /// The kernel refused an overlay.
     #[error("cannot mount an overlay on {path}: {reason}")]
     Mount {
@@ -122,4 +173,18 @@ pub enum StoreError {
         /// Its error.
         source: io::Error,
     },
+}
+
+/// Says what was tried on which file when a system call fails.
+pub(crate) trait OnPath<T> {
+    fn on(self, action: &'static str, path: impl Into<PathBuf>) -> Result<T, StoreError>;
+}
+
+impl<T, E: Into<io::Error>> OnPath<T> for Result<T, E> {
+    fn on(self, action: &'static str, path: impl Into<PathBuf>) -> Result<T, StoreError> {
+        self.map_err(|error| {
+            let (path, source) = (path.into(), error.into());
+            StoreError::Io { action, path, source }
+        })
+    }
 }

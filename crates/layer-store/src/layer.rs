@@ -1,9 +1,18 @@
 //! A layer: what the store knows of one tar.
 
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-use lbuild_oci::{ChainId, DiffId, Digest, MediaType};
+use lbuild_archive::{ArchiveError, Limits, Reader};
+use lbuild_oci::{ChainId, DiffId, Digest, Hasher, MediaType};
 use serde::{Deserialize, Serialize};
+
+use crate::error::OnPath;
+use crate::pack::{self, ListSink, TarSink};
+use crate::seal::{self, Sink};
+use crate::snapshots::lock;
+use crate::{Store, StoreError, directory, record};
 
 /// One layer of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,4 +85,144 @@ pub enum LayerEntryKind {
     Whiteout,
     /// The deletion of all that lower layers have in this directory.
     Opaque,
+}
+
+impl Store {
+    /// Makes a layer known that came from elsewhere; durable at the next [`Store::flush`].
+    ///
+    /// Its content is not looked at before it is needed, and then must have the layer's digest.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownBlob`] if its blob is not here.
+    pub fn add_layer(&self, layer: &Layer) -> Result<(), StoreError> {
+        if let Some(blob) = &layer.blob
+            && !self.has_blob(&blob.digest)
+        {
+            return Err(StoreError::UnknownBlob(blob.digest));
+        }
+        if self.layer(&layer.diff_id)?.is_none() {
+            lock(&self.pending).layers.insert(layer.diff_id, layer.clone());
+        }
+        Ok(())
+    }
+
+    /// What is known of a layer; `None` also if its bytes are gone.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn layer(&self, diff_id: &DiffId) -> Result<Option<Layer>, StoreError> {
+        if let Some(layer) = lock(&self.pending).layers.get(diff_id) {
+            return Ok(Some(layer.clone()));
+        }
+        if let Some(layer) = lock(&self.layers).get(diff_id) {
+            return Ok(Some(layer.clone()));
+        }
+        let layer: Option<Layer> = record::read_json(&self.layout.layer(diff_id))?;
+        let layer = layer.filter(|layer| layer.diff_id == *diff_id && self.has_bytes(layer));
+        if let Some(layer) = &layer {
+            lock(&self.layers).insert(*diff_id, layer.clone());
+        }
+        Ok(layer)
+    }
+
+    /// Writes the layer's uncompressed tar and returns its length in bytes.
+    ///
+    /// # Errors
+    /// [`StoreError::DigestMismatch`] if what was written is not the layer: the disk damaged it.
+    pub fn write_layer_tar(&self, diff_id: &DiffId, output: &mut dyn Write) -> Result<u64, StoreError> {
+        let layer = self.known_layer(diff_id)?;
+        let (actual, size) = match &layer.blob {
+            Some(blob) => self.decompress_to(diff_id, blob, output)?,
+            None => {
+                let mut sink = TarSink::new(Some(output));
+                self.replay(&layer, &mut sink)?;
+                let packed = sink.finish()?;
+                (packed.diff_id.0, packed.size)
+            }
+        };
+        if actual != diff_id.0 {
+            return Err(StoreError::DigestMismatch {
+                what: format!("layer {diff_id}"),
+                expected: diff_id.0,
+                actual,
+            });
+        }
+        Ok(size)
+    }
+
+    /// The layer's entries, in the tar's order.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownLayer`], [`StoreError::ReadLayer`].
+    pub fn layer_entries(&self, diff_id: &DiffId) -> Result<Vec<LayerEntry>, StoreError> {
+        let layer = self.known_layer(diff_id)?;
+        let Some(blob) = &layer.blob else {
+            let mut sink = ListSink::default();
+            self.replay(&layer, &mut sink)?;
+            return Ok(sink.entries);
+        };
+        let read = |source| StoreError::ReadLayer { diff_id: *diff_id, source };
+        let (_, tar) = lbuild_archive::decompress(self.open_blob(&blob.digest)?)
+            .map_err(|error| read(ArchiveError::Read(error)))?;
+        let mut reader = Reader::new(tar, Limits::default());
+        let mut entries = Vec::new();
+        while let Some(entry) = reader.next().map_err(read)? {
+            entries.extend(pack::describe(&entry.header));
+        }
+        Ok(entries)
+    }
+
+    pub(crate) fn known_layer(&self, diff_id: &DiffId) -> Result<Layer, StoreError> {
+        self.layer(diff_id)?.ok_or(StoreError::UnknownLayer(*diff_id))
+    }
+
+    /// Whether the layer's tar can be had.
+    pub(crate) fn has_bytes(&self, layer: &Layer) -> bool {
+        match (&layer.blob, &layer.snapshot) {
+            (Some(blob), _) => self.has_blob(&blob.digest),
+            (None, Some(snapshot)) => self.snapshots.has(&self.layout, snapshot),
+            (None, None) => false,
+        }
+    }
+
+    fn decompress_to(
+        &self,
+        diff_id: &DiffId,
+        blob: &Blob,
+        output: &mut dyn Write,
+    ) -> Result<(Digest, u64), StoreError> {
+        let read = |error| StoreError::ReadLayer { diff_id: *diff_id, source: ArchiveError::Read(error) };
+        let (_, mut tar) = lbuild_archive::decompress(self.open_blob(&blob.digest)?).map_err(read)?;
+        let mut hasher = Hasher::new();
+        let mut buffer = vec![0; 128 << 10];
+        loop {
+            match tar.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(length) => {
+                    hasher.update(&buffer[..length]);
+                    let written = output.write_all(&buffer[..length]);
+                    written.map_err(|error| StoreError::Pack(ArchiveError::Write(error)))?;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(read(error)),
+            }
+        }
+        let size = hasher.written();
+        Ok((hasher.finish(), size))
+    }
+
+    /// Hands over the entries of a layer that was packed here.
+    fn replay(&self, layer: &Layer, sink: &mut dyn Sink) -> Result<(), StoreError> {
+        let unknown = || StoreError::UnknownLayer(layer.diff_id);
+        let chain = layer.snapshot.as_ref().ok_or_else(unknown)?;
+        if !self.snapshots.has(&self.layout, chain) {
+            return Err(unknown());
+        }
+        let directory = {
+            let known = self.snapshots.known();
+            let path = known.path(chain).ok_or_else(unknown)?;
+            directory::open(path).on("open", path)?
+        };
+        seal::replay(directory.as_fd(), self.marks, layer.latest_mtime, sink)
+    }
 }

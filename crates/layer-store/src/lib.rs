@@ -5,12 +5,32 @@
 //! the layers below it, known by the stack's [`ChainId`](lbuild_oci::ChainId). This crate alone
 //! knows overlayfs.
 
+mod apply;
+mod below;
+mod blob;
+mod cache;
+mod content;
+mod directory;
 mod error;
 mod image;
 mod layer;
+mod layout;
+mod lock;
+mod mount;
+mod name;
+mod overlay;
+mod pack;
 mod prune;
+mod record;
+mod seal;
 mod snapshot;
+mod snapshots;
+mod staging;
 mod store;
+mod unpack;
+mod usage;
+mod whiteout;
+mod workspace;
 
 pub use error::StoreError;
 pub use image::ImageRecord;

@@ -1,9 +1,24 @@
 //! Merged trees: a writable one for a step, a read-only one to look at.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use lbuild_confined::Root;
 use lbuild_oci::DiffId;
+use rustix::fs::{Mode, OFlags, Stat};
+
+use crate::below::Below;
+use crate::error::OnPath;
+use crate::overlay::{Lower, MAX_LOWERS, Overlay};
+use crate::pack::{Packed, TarSink};
+use crate::snapshots::lock;
+use crate::staging::Staging;
+use crate::workspace::{Finished, Workspace};
+use crate::{Layer, Store, StoreError, directory, seal};
+
+/// What mountinfo shows for a tree that is attached nowhere.
+const SOURCE: &str = "lbuild";
 
 /// Directories that a step sees besides its layers, so that mount points need not be made.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,6 +41,23 @@ pub struct CommitOptions {
 pub struct ActiveSnapshot {
     root: Root,
     parent: Vec<DiffId>,
+    stubs: Stubs,
+    /// After `root`, whose mount must go first.
+    workspace: Workspace,
+}
+
+/// A read-only tree of merged layers.
+#[derive(Debug)]
+pub struct View {
+    root: Root,
+    _staging: Arc<Staging>,
+}
+
+/// What lies around the layers.
+#[derive(Debug, Default)]
+struct Stubs {
+    below: Option<OwnedFd>,
+    above: Option<OwnedFd>,
 }
 
 impl ActiveSnapshot {
@@ -40,15 +72,216 @@ impl ActiveSnapshot {
     }
 }
 
-/// A read-only tree of merged layers.
-#[derive(Debug)]
-pub struct View {
-    root: Root,
-}
-
 impl View {
     /// The merged tree.
     pub fn root(&self) -> &Root {
         &self.root
+    }
+}
+
+impl Stubs {
+    fn new(options: &PrepareOptions<'_>) -> Result<Self, StoreError> {
+        let keep = |fd: Option<BorrowedFd<'_>>| {
+            fd.map(|fd| fd.try_clone_to_owned().on("keep", "the mount points")).transpose()
+        };
+        Ok(Self { below: keep(options.stubs)?, above: keep(options.overlay_stubs)? })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.below.is_none() && self.above.is_none()
+    }
+}
+
+impl Store {
+    /// A writable tree on top of `layers`, bottom first, which are unpacked if they are not yet.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownLayer`], [`StoreError::TooManyLayers`], [`StoreError::Mount`], and those
+    /// of unpacking.
+    pub fn prepare(
+        &self,
+        layers: &[DiffId],
+        options: &PrepareOptions<'_>,
+    ) -> Result<ActiveSnapshot, StoreError> {
+        self.check_count(layers)?;
+        self.unpack_missing(layers)?;
+        let stubs = Stubs::new(options)?;
+        let workspace = Workspace::new(&self.staging, self.is_nested, &self.root_stat(layers)?)?;
+        let writable = (workspace.upper(), workspace.work());
+        let mount = self.merge(layers, &stubs, Some(writable), SOURCE)?;
+        Ok(ActiveSnapshot { root: Root::from_fd(mount), parent: layers.to_vec(), stubs, workspace })
+    }
+
+    /// A read-only tree of `layers`, bottom first, which are unpacked if they are not yet; without
+    /// layers, an empty directory.
+    ///
+    /// # Errors
+    /// As [`Store::prepare`].
+    pub fn view(&self, layers: &[DiffId]) -> Result<View, StoreError> {
+        self.check_count(layers)?;
+        self.unpack_missing(layers)?;
+        let mount = self.named_tree(layers, SOURCE)?;
+        Ok(View { root: Root::from_fd(mount), _staging: Arc::clone(&self.staging) })
+    }
+
+    /// Makes a layer of what a step changed; `None` if it changed nothing.
+    ///
+    /// The layer is usable at once by this process, and durable and visible to others after
+    /// [`Store::flush`]. Nothing may write to the tree any more.
+    ///
+    /// # Errors
+    /// [`StoreError::ReservedName`] for a file that cannot be told from a whiteout,
+    /// [`StoreError::Io`], [`StoreError::Pack`]; the store is unchanged.
+    pub fn commit(
+        &self,
+        active: ActiveSnapshot,
+        options: &CommitOptions,
+    ) -> Result<Option<Layer>, StoreError> {
+        let ActiveSnapshot { root, parent, stubs, workspace } = active;
+        drop(root);
+        workspace.restore_root()?;
+        if directory::is_empty(workspace.upper()).on("read", "the upper directory")? {
+            return Ok(None);
+        }
+        let packed = self.seal(&parent, &stubs, &workspace, options)?;
+        if packed.entries == 0 {
+            return Ok(None);
+        }
+        workspace.restore_root()?;
+        let mut layers = parent;
+        layers.push(packed.diff_id);
+        let chain = self.snapshots.chains(&layers)[layers.len() - 1];
+        let layer = Layer {
+            diff_id: packed.diff_id,
+            size: packed.size,
+            entries: packed.entries,
+            blob: None,
+            latest_mtime: options.latest_mtime,
+            snapshot: Some(chain),
+        };
+        self.stage(&layers, workspace, &layer)?;
+        match self.layer(&packed.diff_id)? {
+            Some(known) => Ok(Some(known)),
+            None => {
+                lock(&self.pending).layers.insert(layer.diff_id, layer.clone());
+                Ok(Some(layer))
+            }
+        }
+    }
+
+    /// The directories of `layers`, bottom first; they may be read only, and only while the store is
+    /// open.
+    ///
+    /// # Errors
+    /// As [`Store::view`].
+    pub fn layer_directories(&self, layers: &[DiffId]) -> Result<Vec<PathBuf>, StoreError> {
+        self.unpack_missing(layers)?;
+        let known = self.snapshots.known();
+        let chains = self.snapshots.chains(layers);
+        Ok(chains.iter().filter_map(|chain| known.path(chain)).map(PathBuf::from).collect())
+    }
+
+    fn seal(
+        &self,
+        parent: &[DiffId],
+        stubs: &Stubs,
+        workspace: &Workspace,
+        options: &CommitOptions,
+    ) -> Result<Packed, StoreError> {
+        let open_layers = || self.look(parent, &Stubs::default()).and_then(|found| self.or_empty(found));
+        let open_layers: Option<&dyn Fn() -> Result<OwnedFd, StoreError>> =
+            if stubs.is_empty() { None } else { Some(&open_layers) };
+        let below = Below::new(self.look(parent, stubs)?, open_layers);
+        let mut sink = TarSink::new(None);
+        seal::seal(workspace.upper(), &below, self.marks, options.latest_mtime, &mut sink)?;
+        sink.finish()
+    }
+
+    /// The cheapest way to read what lies below a step: no mount for one directory.
+    fn look(&self, layers: &[DiffId], stubs: &Stubs) -> Result<Option<OwnedFd>, StoreError> {
+        match (layers, &stubs.below, &stubs.above) {
+            ([], None, None) => Ok(None),
+            ([], Some(one), None) | ([], None, Some(one)) => {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                rustix::fs::openat(one, c".", flags, Mode::empty()).map(Some).on("open", "the mount points")
+            }
+            ([_], None, None) => {
+                let known = self.snapshots.known();
+                let path = known.path(&self.snapshots.chains(layers)[0]);
+                path.map(|path| directory::open(path).on("open", path)).transpose()
+            }
+            _ => self.merge(layers, stubs, None, SOURCE).map(Some),
+        }
+    }
+
+    fn or_empty(&self, found: Option<OwnedFd>) -> Result<OwnedFd, StoreError> {
+        match found {
+            Some(found) => Ok(found),
+            None => directory::open(&self.empty).on("open", &self.empty),
+        }
+    }
+
+    fn merge(
+        &self,
+        layers: &[DiffId],
+        stubs: &Stubs,
+        writable: Option<(BorrowedFd<'_>, BorrowedFd<'_>)>,
+        source: &str,
+    ) -> Result<OwnedFd, StoreError> {
+        let chains = self.snapshots.chains(layers);
+        let known = self.snapshots.known();
+        let mut lowers: Vec<Lower<'_>> = Vec::with_capacity(layers.len() + 2);
+        lowers.extend(stubs.below.as_ref().map(|stubs| Lower::Fd(stubs.as_fd())));
+        for (chain, layer) in chains.iter().zip(layers) {
+            let path = known.path(chain).ok_or(StoreError::UnknownLayer(*layer))?;
+            lowers.push(Lower::Path(path.to_owned()));
+        }
+        lowers.extend(stubs.above.as_ref().map(|stubs| Lower::Fd(stubs.as_fd())));
+        let wanted = if writable.is_some() { 1 } else { 2 };
+        while lowers.len() < wanted {
+            lowers.insert(0, Lower::Path(self.empty.clone()));
+        }
+        Overlay { lowers, writable, userxattr: self.options.userxattr, source, scratch: self.staging.path() }
+            .mount()
+    }
+
+    /// What the root of a new tree begins as: what the topmost layer's is.
+    pub(crate) fn root_stat(&self, layers: &[DiffId]) -> Result<Stat, StoreError> {
+        let known = self.snapshots.known();
+        let top = self.snapshots.chains(layers).pop();
+        let path = top.as_ref().and_then(|chain| known.path(chain)).unwrap_or(&self.empty);
+        rustix::fs::stat(path).on("read", path)
+    }
+
+    /// Makes the snapshot of the stack `layers`, whose top is in `workspace`.
+    fn stage(&self, layers: &[DiffId], workspace: Workspace, layer: &Layer) -> Result<(), StoreError> {
+        let chain = self.snapshots.chains(layers)[layers.len() - 1];
+        let directory = match workspace.finish() {
+            Finished::OnDisk(directory) => directory,
+            Finished::InMemory(upper) => self.apply(layers, |output| {
+                let mut sink = TarSink::new(Some(output));
+                seal::replay(upper.as_fd(), self.marks, layer.latest_mtime, &mut sink)?;
+                sink.finish().map(|_| ())
+            })?,
+        };
+        self.snapshots.stage(&self.layout, chain, directory);
+        Ok(())
+    }
+
+    fn check_count(&self, layers: &[DiffId]) -> Result<(), StoreError> {
+        match layers.len() {
+            count if count > MAX_LOWERS => Err(StoreError::TooManyLayers { count, limit: MAX_LOWERS }),
+            _ => Ok(()),
+        }
+    }
+
+    /// A read-only merged tree of `layers`, which are there, that mountinfo calls `source`.
+    pub(crate) fn named_tree(&self, layers: &[DiffId], source: &str) -> Result<OwnedFd, StoreError> {
+        self.merge(layers, &Stubs::default(), None, source)
+    }
+
+    /// The merged tree of some layers, which are there, for what lies below another.
+    pub(crate) fn tree(&self, layers: &[DiffId]) -> Result<Option<Root>, StoreError> {
+        Ok(self.look(layers, &Stubs::default())?.map(Root::from_fd))
     }
 }

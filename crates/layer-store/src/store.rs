@@ -1,15 +1,29 @@
-//! The store as its users see it.
+//! Opening a store, and making durable what was put into it.
 
-use std::fs::File;
-use std::io::{Read, Write};
+use std::collections::HashMap;
+use std::fs::{self, DirBuilder, File};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
-use lbuild_oci::{DiffId, Digest, ImageConfig, Reference};
+use lbuild_oci::{DiffId, Digest};
 
-use crate::{
-    ActiveSnapshot, CommitOptions, ImageRecord, Layer, LayerEntry, PrepareOptions, PruneOptions, PruneReport,
-    StoreError, View,
-};
+use crate::cache::CacheRecord;
+use crate::error::OnPath;
+use crate::layout::Layout;
+use crate::lock::StoreLock;
+use crate::snapshots::{Snapshots, lock};
+use crate::staging::Staging;
+use crate::whiteout::Marks;
+use crate::{Layer, StoreError, record};
+
+/// The format that this code writes. Another format is another number.
+const VERSION: u32 = 1;
+const VERSION_FILE: &str = "version";
+
+/// `OVERLAYFS_SUPER_MAGIC` of linux/magic.h.
+const OVERLAY_MAGIC: i64 = 0x794c_7630;
 
 /// How a store is opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -18,136 +32,198 @@ pub struct StoreOptions {
     pub userxattr: bool,
 }
 
-/// A store of layers, snapshots, cache records and images.
+/// A store of layers, snapshots, cache records and images, shared by the threads of a process and,
+/// through its directory, by several processes.
 #[derive(Debug)]
 pub struct Store {
-    root: PathBuf,
+    pub(crate) layout: Layout,
+    pub(crate) options: StoreOptions,
+    pub(crate) marks: Marks,
+    /// Whether the store lies on an overlay, which takes no upper directory: steps then work in
+    /// memory and are copied.
+    pub(crate) is_nested: bool,
+    /// An empty directory.
+    pub(crate) empty: PathBuf,
+    pub(crate) staging: Arc<Staging>,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) pending: Mutex<Pending>,
+    /// Layers whose records were read.
+    pub(crate) layers: Mutex<HashMap<DiffId, Layer>>,
+    /// Held by the one thread that flushes.
+    flushing: Mutex<()>,
+    /// After the staging area, which must be gone first.
+    pub(crate) lock: StoreLock,
 }
 
-#[allow(unused_variables)]
+/// What only this process knows before the next flush.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    /// Where the blobs are.
+    pub blobs: HashMap<Digest, PathBuf>,
+    pub layers: HashMap<DiffId, Layer>,
+    pub cache: HashMap<Digest, CacheRecord>,
+}
+
 impl Store {
-    /// Opens the store at `root`, which is made if it does not exist.
-    pub fn open(root: &Path, options: StoreOptions) -> Result<Store, StoreError> {
-        unimplemented!()
+    /// Opens the store at `root`, which is made if it does not exist, and clears what killed processes
+    /// left. Waits while another process prunes.
+    ///
+    /// # Errors
+    /// [`StoreError::NewerVersion`], [`StoreError::NotAStore`], [`StoreError::OtherOwner`],
+    /// [`StoreError::ReadOnly`] or [`StoreError::Io`].
+    pub fn open(root: &Path, options: StoreOptions) -> Result<Self, StoreError> {
+        Self::open_or_create(root, options).map_err(|error| match error {
+            StoreError::Io { source, .. } if source.kind() == ErrorKind::ReadOnlyFilesystem => {
+                StoreError::ReadOnly { path: root.to_owned() }
+            }
+            error => error,
+        })
     }
+
+    fn open_or_create(root: &Path, options: StoreOptions) -> Result<Self, StoreError> {
+        DirBuilder::new().recursive(true).mode(0o700).create(root).on("create", root)?;
+        let layout = Layout::new(root.canonicalize().on("open", root)?);
+        check_owner(layout.root())?;
+        check_version(&layout)?;
+        let directories =
+            [layout.snapshots(), layout.layers(), layout.blobs(), layout.images(), layout.names()];
+        for directory in directories.into_iter().chain([layout.cache(), layout.tmp()]) {
+            fs::create_dir_all(&directory).on("create", directory)?;
+        }
+        let lock = StoreLock::shared(layout.lock())?;
+        Staging::clear_dead(&layout.tmp(), false)?;
+        let staging = Arc::new(Staging::create(&layout.tmp())?);
+        let empty = staging.path().join("empty");
+        DirBuilder::new().mode(0o755).create(&empty).on("create", &empty)?;
+        let is_nested = is_overlay(layout.root())?;
+        Ok(Self {
+            marks: Marks::new(options.userxattr, is_nested),
+            layout,
+            options,
+            is_nested,
+            empty,
+            staging,
+            snapshots: Snapshots::default(),
+            pending: Mutex::default(),
+            layers: Mutex::default(),
+            flushing: Mutex::default(),
+            lock,
+        })
+    }
+
     /// The store's directory.
     pub fn root(&self) -> &Path {
-        &self.root
+        self.layout.root()
     }
-    /// Keeps what `reader` gives, under its digest; returns that and the number of bytes.
-    pub fn write_blob(
-        &self,
-        reader: &mut dyn Read,
-        expected: Option<&Digest>,
-    ) -> Result<(Digest, u64), StoreError> {
-        unimplemented!()
-    }
-    /// Opens a blob.
-    pub fn open_blob(&self, digest: &Digest) -> Result<File, StoreError> {
-        unimplemented!()
-    }
-    /// Whether a blob is here.
-    pub fn has_blob(&self, digest: &Digest) -> bool {
-        unimplemented!()
-    }
-    /// Makes a layer known whose blob is here.
-    pub fn add_layer(&self, layer: &Layer) -> Result<(), StoreError> {
-        unimplemented!()
-    }
-    /// What is known of a layer.
-    pub fn layer(&self, diff_id: &DiffId) -> Result<Option<Layer>, StoreError> {
-        unimplemented!()
-    }
-    /// Writes the layer's uncompressed tar and returns its length in bytes.
-    pub fn write_layer_tar(&self, diff_id: &DiffId, output: &mut dyn Write) -> Result<u64, StoreError> {
-        unimplemented!()
-    }
-    /// The layer's entries, in the tar's order.
-    pub fn layer_entries(&self, diff_id: &DiffId) -> Result<Vec<LayerEntry>, StoreError> {
-        unimplemented!()
-    }
-    /// A writable tree on top of `layers`, bottom first.
-    pub fn prepare(
-        &self,
-        layers: &[DiffId],
-        options: &PrepareOptions<'_>,
-    ) -> Result<ActiveSnapshot, StoreError> {
-        unimplemented!()
-    }
-    /// A read-only tree of `layers`, bottom first.
-    pub fn view(&self, layers: &[DiffId]) -> Result<View, StoreError> {
-        unimplemented!()
-    }
-    /// Makes a layer of what a step changed; `None` if nothing.
-    pub fn commit(
-        &self,
-        active: ActiveSnapshot,
-        options: &CommitOptions,
-    ) -> Result<Option<Layer>, StoreError> {
-        unimplemented!()
-    }
-    /// The layers' directories, bottom first.
-    pub fn layer_directories(&self, layers: &[DiffId]) -> Result<Vec<PathBuf>, StoreError> {
-        unimplemented!()
-    }
-    /// A new, empty directory on the store's disk, that ends with this process.
+
+    /// A new, empty directory on the store's disk, mode 755, that is removed when this store is closed.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
     pub fn scratch(&self) -> Result<PathBuf, StoreError> {
-        unimplemented!()
+        Ok(self.staging.directory()?.keep())
     }
-    /// The cache record of `key`; `None` also where it is damaged or a layer that it needs is gone.
-    pub fn cache_get(&self, key: &Digest) -> Option<Vec<u8>> {
-        unimplemented!()
-    }
-    /// Keeps a cache record, durable at the next flush; `layers` are those that it needs, bottom first.
-    pub fn cache_put(&self, key: &Digest, record: Vec<u8>, layers: &[DiffId]) {
-        unimplemented!()
-    }
-    /// Keeps an image.
-    pub fn put_image(&self, image: &ImageRecord, config: &[u8]) -> Result<(), StoreError> {
-        unimplemented!()
-    }
-    /// What is known of an image.
-    pub fn image(&self, id: &Digest) -> Result<Option<ImageRecord>, StoreError> {
-        unimplemented!()
-    }
-    /// An image's configuration, parsed and as it was written.
-    pub fn image_config(&self, id: &Digest) -> Result<(ImageConfig, Vec<u8>), StoreError> {
-        unimplemented!()
-    }
-    /// Gives `name` to an image; returns the image that had it.
-    pub fn tag(&self, name: &Reference, id: &Digest) -> Result<Option<Digest>, StoreError> {
-        unimplemented!()
-    }
-    /// Removes a name; whether it was there.
-    pub fn untag(&self, name: &Reference) -> Result<bool, StoreError> {
-        unimplemented!()
-    }
-    /// Removes an image and its names.
-    pub fn remove_image(&self, id: &Digest) -> Result<(), StoreError> {
-        unimplemented!()
-    }
-    /// The image of a name or of an abbreviated identity.
-    pub fn find(&self, text: &str) -> Result<Option<ImageRecord>, StoreError> {
-        unimplemented!()
-    }
-    /// All images with their names.
-    pub fn images(&self) -> Result<Vec<(ImageRecord, Vec<Reference>)>, StoreError> {
-        unimplemented!()
-    }
-    /// Makes everything committed so far durable and visible to other processes.
+
+    /// Makes everything that was put into the store durable and visible to other processes: one
+    /// syncfs, then names. Costs nothing if there is nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]; what was not named yet is tried again by the next flush.
     pub fn flush(&self) -> Result<(), StoreError> {
-        unimplemented!()
+        let _alone = lock(&self.flushing);
+        // A record is put in after what it needs, so it is collected before that.
+        let (cache, layers, blobs) = {
+            let pending = lock(&self.pending);
+            (pending.cache.clone(), pending.layers.clone(), pending.blobs.clone())
+        };
+        let snapshots = self.snapshots.staged();
+        if cache.is_empty() && layers.is_empty() && blobs.is_empty() && snapshots.is_empty() {
+            return Ok(());
+        }
+        let directory = File::open(self.staging.path()).on("open", self.staging.path())?;
+        rustix::fs::syncfs(&directory).on("sync", self.root())?;
+        for (digest, path) in blobs {
+            self.publish_blob(&digest, &path)?;
+        }
+        for chain in snapshots {
+            self.snapshots.publish(&self.layout, &chain)?;
+        }
+        for layer in layers.into_values() {
+            self.publish_layer(layer)?;
+        }
+        for (key, record) in cache {
+            record.write(&self.staging, &self.layout, &key)?;
+            let mut pending = lock(&self.pending);
+            if pending.cache.get(&key).is_some_and(|latest| *latest == record) {
+                pending.cache.remove(&key);
+            }
+        }
+        Ok(())
     }
-    /// Removes what nothing needs.
-    pub fn prune(&self, options: &PruneOptions) -> Result<PruneReport, StoreError> {
-        unimplemented!()
+
+    fn publish_blob(&self, digest: &Digest, path: &Path) -> Result<(), StoreError> {
+        let mut pending = lock(&self.pending);
+        fs::rename(path, self.layout.blob(digest)).on("rename", path)?;
+        pending.blobs.remove(digest);
+        Ok(())
     }
-    /// Attaches a read-only look at an image to `target`.
-    pub fn mount(&self, image: &Digest, target: &Path) -> Result<(), StoreError> {
-        unimplemented!()
+
+    fn publish_layer(&self, layer: Layer) -> Result<(), StoreError> {
+        let path = self.layout.layer(&layer.diff_id);
+        let other: Option<Layer> = record::read_json(&path)?;
+        // Another process's record fits the snapshot that it named.
+        if !other.is_some_and(|other| self.has_bytes(&other)) {
+            record::write(&self.staging, &path, &lbuild_oci::json::canonical(&layer))?;
+        }
+        lock(&self.pending).layers.remove(&layer.diff_id);
+        Ok(())
     }
-    /// Ends [`Store::mount`].
-    pub fn unmount(&self, target: &Path) -> Result<(), StoreError> {
-        unimplemented!()
+}
+
+fn check_owner(root: &Path) -> Result<(), StoreError> {
+    let owner = fs::metadata(root).on("read", root)?.uid();
+    let user = rustix::process::geteuid().as_raw();
+    if owner != user {
+        return Err(StoreError::OtherOwner { path: root.to_owned(), owner, user });
     }
+    Ok(())
+}
+
+/// Reads the version, or writes it into a new store before anything else.
+fn check_version(layout: &Layout) -> Result<(), StoreError> {
+    let path = layout.version();
+    let found = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return create_version(layout),
+        result => result.on("read", &path)?,
+    };
+    match found.trim().parse::<u32>() {
+        Ok(version) if version <= VERSION => Ok(()),
+        _ => Err(StoreError::NewerVersion {
+            path: layout.root().to_owned(),
+            found: found.trim().to_owned(),
+            supported: VERSION,
+        }),
+    }
+}
+
+fn create_version(layout: &Layout) -> Result<(), StoreError> {
+    let root = layout.root();
+    for entry in fs::read_dir(root).on("read", root)? {
+        let name = entry.on("read", root)?.file_name();
+        // Another process may be making the same store.
+        if !name.to_string_lossy().starts_with(VERSION_FILE) {
+            return match layout.version().exists() {
+                true => check_version(layout),
+                false => Err(StoreError::NotAStore { path: root.to_owned() }),
+            };
+        }
+    }
+    let aside = root.join(format!("{VERSION_FILE}.{}", std::process::id()));
+    let mut file = File::create(&aside).on("create", &aside)?;
+    writeln!(file, "{VERSION}").on("write", &aside)?;
+    fs::rename(&aside, layout.version()).on("rename", aside)
+}
+
+fn is_overlay(path: &Path) -> Result<bool, StoreError> {
+    Ok(rustix::fs::statfs(path).on("read", path)?.f_type as i64 == OVERLAY_MAGIC)
 }

@@ -1,0 +1,64 @@
+//! What the builder remembers of steps: opaque records by key.
+
+use lbuild_oci::{DiffId, Digest};
+use serde::{Deserialize, Serialize};
+
+use crate::layout::Layout;
+use crate::record;
+use crate::snapshots::lock;
+use crate::staging::Staging;
+use crate::{Store, StoreError};
+
+/// What stands before a record's bytes, on a line of its own.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Head {
+    /// The layers that the record needs, bottom first.
+    layers: Vec<DiffId>,
+}
+
+/// A record and what it needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CacheRecord {
+    pub layers: Vec<DiffId>,
+    pub bytes: Vec<u8>,
+}
+
+impl Store {
+    /// The cache record of `key`, also before it is flushed; `None` too where it is damaged or a
+    /// layer that it needs is gone.
+    pub fn cache_get(&self, key: &Digest) -> Option<Vec<u8>> {
+        if let Some(record) = lock(&self.pending).cache.get(key) {
+            return Some(record.bytes.clone());
+        }
+        let path = self.layout.cache_record(key);
+        let record = CacheRecord::decode(&record::read_intact(&path).ok()??)?;
+        if !record.layers.iter().all(|layer| matches!(self.layer(layer), Ok(Some(_)))) {
+            return None;
+        }
+        record::touch(&path);
+        Some(record.bytes)
+    }
+
+    /// Keeps a cache record, which is durable at the next [`Store::flush`]. `layers` are those that it
+    /// needs, a whole stack, bottom first: they live as long as it.
+    pub fn cache_put(&self, key: &Digest, record: Vec<u8>, layers: &[DiffId]) {
+        let record = CacheRecord { layers: layers.to_vec(), bytes: record };
+        lock(&self.pending).cache.insert(*key, record);
+    }
+}
+
+impl CacheRecord {
+    pub fn write(&self, staging: &Staging, layout: &Layout, key: &Digest) -> Result<(), StoreError> {
+        let mut body = lbuild_oci::json::canonical(&Head { layers: self.layers.clone() });
+        body.push(b'\n');
+        body.extend_from_slice(&self.bytes);
+        record::write(staging, &layout.cache_record(key), &body)
+    }
+
+    /// `None` if `body` is no record.
+    pub fn decode(body: &[u8]) -> Option<Self> {
+        let newline = body.iter().position(|&byte| byte == b'\n')?;
+        let head: Head = serde_json::from_slice(&body[..newline]).ok()?;
+        Some(Self { layers: head.layers, bytes: body[newline + 1..].to_vec() })
+    }
+}

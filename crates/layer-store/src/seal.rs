@@ -1,0 +1,317 @@
+//! Walks a layer's directory in the order of its tar.
+//!
+//! [`seal`] takes the upper directory that a step left, compares it with what lay below, removes
+//! what is no change (a copy-up that changed nothing, a whiteout of nothing, the mark of an opaque
+//! directory that hides nothing, sockets) and hands the rest to a [`Sink`]. After that the entries
+//! depend on the directory alone, and [`replay`] gives the same again.
+//!
+//! A directory is handed over only when it differs itself or something in it is: until then its
+//! header waits in `pending`. So one pass finds the entries, and parents come before children.
+
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use lbuild_archive::{EntryKind, Header};
+use rustix::fs::{self, AtFlags, FileType, Stat};
+
+use crate::StoreError;
+use crate::below::{Below, lower_stat};
+use crate::content::{self, Content};
+use crate::directory::{self, error};
+use crate::whiteout::{self, DirectoryMark, Marks};
+
+/// Paths longer than the kernel's PATH_MAX could not be unpacked again.
+const MAX_PATH: usize = 4095;
+
+/// Where the entries of a layer go.
+pub(crate) trait Sink {
+    /// Takes the next entry. `content` is there for a regular file.
+    fn entry(&mut self, header: &Header, content: Option<&Content>) -> Result<(), StoreError>;
+}
+
+/// Removes from `upper` what is no change against `below`, and hands over the rest.
+pub(crate) fn seal(
+    upper: BorrowedFd<'_>,
+    below: &Below<'_>,
+    marks: Marks,
+    latest_mtime: Option<i64>,
+    sink: &mut dyn Sink,
+) -> Result<(), StoreError> {
+    Walk::new(Some(below), marks, latest_mtime, sink).root(upper, below.root())
+}
+
+/// Hands over everything in the sealed directory `layer`.
+pub(crate) fn replay(
+    layer: BorrowedFd<'_>,
+    marks: Marks,
+    latest_mtime: Option<i64>,
+    sink: &mut dyn Sink,
+) -> Result<(), StoreError> {
+    Walk::new(None, marks, latest_mtime, sink).root(layer, None)
+}
+
+struct Walk<'a> {
+    /// `None` if the directory is sealed.
+    below: Option<&'a Below<'a>>,
+    marks: Marks,
+    latest_mtime: Option<i64>,
+    sink: &'a mut dyn Sink,
+    /// The directories on the way to here that were not handed over.
+    pending: Vec<Header>,
+    /// The first path of each file with several names, by inode number.
+    links: HashMap<u64, Vec<u8>>,
+    /// From the root, without a leading slash.
+    path: Vec<u8>,
+}
+
+/// A directory that is being walked.
+struct Level<'a> {
+    directory: BorrowedFd<'a>,
+    /// The same directory below; `None` where nothing shows through.
+    lower: Option<BorrowedFd<'a>>,
+    mark: DirectoryMark,
+    /// Whether something was removed, so that its time must be restored.
+    is_touched: bool,
+}
+
+impl<'a> Walk<'a> {
+    fn new(
+        below: Option<&'a Below<'a>>,
+        marks: Marks,
+        latest_mtime: Option<i64>,
+        sink: &'a mut dyn Sink,
+    ) -> Self {
+        let (pending, links, path) = (Vec::new(), HashMap::new(), Vec::new());
+        Self { below, marks, latest_mtime, sink, pending, links, path }
+    }
+
+    fn root(&mut self, directory: BorrowedFd<'_>, lower: Option<BorrowedFd<'_>>) -> Result<(), StoreError> {
+        let mark = self.marks.directory(directory).map_err(|e| error("read", &self.path, e))?;
+        let stat = fs::fstat(directory).map_err(|e| error("read", &self.path, e))?;
+        self.children(Level { directory, lower, mark, is_touched: false }, &stat)
+    }
+
+    fn children(&mut self, mut level: Level<'_>, stat: &Stat) -> Result<(), StoreError> {
+        let names = directory::names(level.directory).map_err(|e| error("read", &self.path, e))?;
+        let length = self.path.len();
+        for name in names {
+            if length > 0 {
+                self.path.push(b'/');
+            }
+            self.path.extend_from_slice(name.to_bytes());
+            self.entry(&mut level, &name)?;
+            self.path.truncate(length);
+        }
+        if level.is_touched {
+            directory::restore_times(level.directory, stat).map_err(|e| error("write", &self.path, e))?;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, level: &mut Level<'_>, name: &CStr) -> Result<(), StoreError> {
+        if whiteout::is_reserved(name.to_bytes()) {
+            return Err(StoreError::ReservedName { path: directory::to_path(&self.path) });
+        }
+        if self.path.len() > MAX_PATH {
+            return Err(self.error("pack", rustix::io::Errno::NAMETOOLONG));
+        }
+        let stat = fs::statat(level.directory, name, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|e| self.error("read", e))?;
+        let is_whiteout = self.marks.is_whiteout(level.directory, name, &stat, level.mark);
+        if is_whiteout.map_err(|e| self.error("read", e))? {
+            return self.whiteout(level, name);
+        }
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => self.directory(level, name, &stat),
+            FileType::RegularFile => self.file(level, name, &stat),
+            FileType::Socket => self.remove(level, name, AtFlags::empty()),
+            _ => self.special(level, name, &stat),
+        }
+    }
+
+    fn whiteout(&mut self, level: &mut Level<'_>, name: &CStr) -> Result<(), StoreError> {
+        if let Some(below) = self.below
+            && !below.has(level.lower, name, &self.path)?
+        {
+            return self.remove(level, name, AtFlags::empty());
+        }
+        let parent = &self.path[..self.path.len() - name.to_bytes().len()];
+        let path = [parent, &whiteout::oci_name(name.to_bytes())].concat();
+        self.hand_over(&Header::new(path, EntryKind::File, 0), None)
+    }
+
+    fn directory(&mut self, level: &mut Level<'_>, name: &CStr, stat: &Stat) -> Result<(), StoreError> {
+        let opened = directory::open_at(level.directory, name).map_err(|e| self.error("open", e))?;
+        let opened = opened.ok_or_else(|| self.error("open", rustix::io::Errno::NOTDIR))?;
+        let lower = self.lower_directory(level, name)?;
+        let mut mark = self.marks.directory(&opened).map_err(|e| self.error("read", e))?;
+        if let Some(below) = self.below
+            && mark == DirectoryMark::Opaque
+            && !below.has_content(lower.as_ref().map(AsFd::as_fd), &self.path)?
+        {
+            self.marks.clear_opaque(&opened).map_err(|e| self.error("write", e))?;
+            mark = DirectoryMark::Merged;
+        }
+        let is_opaque = mark == DirectoryMark::Opaque;
+        let capability = content::capability(opened.as_fd()).map_err(|e| self.error("read", e))?;
+        let is_same = !is_opaque && self.is_same_directory(lower.as_ref(), stat, capability.as_deref())?;
+
+        let mut header = self.header(EntryKind::Directory, stat, capability);
+        header.path.push(b'/');
+        let depth = self.pending.len();
+        if is_same {
+            self.pending.push(header);
+        } else {
+            self.hand_over(&header, None)?;
+        }
+        if is_opaque {
+            let path = [&self.path, &b"/"[..], whiteout::oci_opaque_name()].concat();
+            self.hand_over(&Header::new(path, EntryKind::File, 0), None)?;
+        }
+        let lower = lower.as_ref().filter(|_| !is_opaque).map(AsFd::as_fd);
+        self.children(Level { directory: opened.as_fd(), lower, mark, is_touched: false }, stat)?;
+        if self.pending.len() > depth {
+            self.pending.truncate(depth);
+            self.remove(level, name, AtFlags::REMOVEDIR)?;
+        }
+        Ok(())
+    }
+
+    fn lower_directory(&self, level: &Level<'_>, name: &CStr) -> Result<Option<OwnedFd>, StoreError> {
+        match level.lower {
+            Some(lower) => directory::open_at(lower, name).map_err(|e| self.error("open", e)),
+            None => Ok(None),
+        }
+    }
+
+    fn is_same_directory(
+        &self,
+        lower: Option<&OwnedFd>,
+        stat: &Stat,
+        capability: Option<&[u8]>,
+    ) -> Result<bool, StoreError> {
+        let Some(lower) = lower else { return Ok(false) };
+        let lower_stat = fs::fstat(lower).map_err(|e| self.error("read", e))?;
+        let lower_capability = content::capability(lower.as_fd()).map_err(|e| self.error("read", e))?;
+        Ok(content::same_owner_and_mode(stat, &lower_stat) && capability == lower_capability.as_deref())
+    }
+
+    fn file(&mut self, level: &mut Level<'_>, name: &CStr, stat: &Stat) -> Result<(), StoreError> {
+        let is_linked = stat.st_nlink > 1;
+        if is_linked && let Some(first) = self.links.get(&stat.st_ino) {
+            let header = self.header(EntryKind::HardLink(first.clone()), stat, None);
+            return self.hand_over(&Header { size: 0, ..header }, None);
+        }
+        let content = Content::open(level.directory, name, stat).map_err(|e| self.error("open", e))?;
+        // Several names in the upper directory were made by the step: that is a change by itself.
+        if !is_linked && self.is_same_file(level, name, stat, &content)? {
+            return self.remove(level, name, AtFlags::empty());
+        }
+        let header = self.header(EntryKind::File, stat, content.capability.clone());
+        self.hand_over(&header, Some(&content))?;
+        if is_linked {
+            self.links.insert(stat.st_ino, self.path.clone());
+        }
+        Ok(())
+    }
+
+    fn is_same_file(
+        &self,
+        level: &Level<'_>,
+        name: &CStr,
+        stat: &Stat,
+        content: &Content,
+    ) -> Result<bool, StoreError> {
+        let Some((lower, lower_stat)) = self.same_metadata(level, name, stat)? else { return Ok(false) };
+        Content::open(lower, name, &lower_stat)
+            .and_then(|lower| content.equals(&lower))
+            .map_err(|e| self.error("read", e))
+    }
+
+    /// A symbolic link, a FIFO or a device.
+    fn special(&mut self, level: &mut Level<'_>, name: &CStr, stat: &Stat) -> Result<(), StoreError> {
+        let kind = self.special_kind(level.directory, name, stat)?;
+        if let Some((lower, lower_stat)) = self.same_metadata(level, name, stat)?
+            && kind == self.special_kind(lower, name, &lower_stat)?
+        {
+            return self.remove(level, name, AtFlags::empty());
+        }
+        let header = self.header(kind, stat, None);
+        self.hand_over(&Header { size: 0, ..header }, None)
+    }
+
+    fn special_kind(
+        &self,
+        directory: BorrowedFd<'_>,
+        name: &CStr,
+        stat: &Stat,
+    ) -> Result<EntryKind, StoreError> {
+        let (major, minor) = (fs::major(stat.st_rdev), fs::minor(stat.st_rdev));
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Symlink => {
+                let target =
+                    fs::readlinkat(directory, name, Vec::new()).map_err(|e| self.error("read", e))?;
+                Ok(EntryKind::Symlink(target.into_bytes()))
+            }
+            FileType::Fifo => Ok(EntryKind::Fifo),
+            FileType::CharacterDevice => Ok(EntryKind::CharDevice { major, minor }),
+            FileType::BlockDevice => Ok(EntryKind::BlockDevice { major, minor }),
+            _ => Err(StoreError::UnsupportedFile { path: directory::to_path(&self.path) }),
+        }
+    }
+
+    /// The lower directory and its `name`, if that would have the same header in a tar.
+    fn same_metadata<'l>(
+        &self,
+        level: &Level<'l>,
+        name: &CStr,
+        stat: &Stat,
+    ) -> Result<Option<(BorrowedFd<'l>, Stat)>, StoreError> {
+        let found = lower_stat(level.lower, name).map_err(|e| self.error("read", e))?;
+        Ok(level.lower.zip(found).filter(|(_, lower)| {
+            content::same_owner_and_mode(stat, lower)
+                && stat.st_size == lower.st_size
+                && self.clamp(stat.st_mtime as i64) == self.clamp(lower.st_mtime as i64)
+        }))
+    }
+
+    /// Removes what is no change. In a sealed directory there is no such thing.
+    fn remove(&mut self, level: &mut Level<'_>, name: &CStr, flags: AtFlags) -> Result<(), StoreError> {
+        if self.below.is_none() {
+            return Err(StoreError::Damaged {
+                path: directory::to_path(&self.path),
+                reason: "a stored layer holds what no layer can".to_owned(),
+            });
+        }
+        level.is_touched = true;
+        fs::unlinkat(level.directory, name, flags).map_err(|e| self.error("remove", e))
+    }
+
+    fn hand_over(&mut self, header: &Header, content: Option<&Content>) -> Result<(), StoreError> {
+        for parent in self.pending.drain(..) {
+            self.sink.entry(&parent, None)?;
+        }
+        self.sink.entry(header, content)
+    }
+
+    fn header(&self, kind: EntryKind, stat: &Stat, capability: Option<Vec<u8>>) -> Header {
+        let mut header = Header::new(self.path.clone(), kind, stat.st_mode & 0o7777);
+        header.uid = stat.st_uid;
+        header.gid = stat.st_gid;
+        header.mtime = self.clamp(stat.st_mtime as i64);
+        if header.kind == EntryKind::File {
+            header.size = stat.st_size as u64;
+        }
+        header.xattrs.extend(capability.map(|value| (content::CAPABILITY.to_bytes().to_vec(), value)));
+        header
+    }
+
+    fn clamp(&self, mtime: i64) -> i64 {
+        self.latest_mtime.map_or(mtime, |latest| mtime.min(latest))
+    }
+
+    fn error(&self, action: &'static str, cause: impl Into<std::io::Error>) -> StoreError {
+        error(action, &self.path, cause)
+    }
+}

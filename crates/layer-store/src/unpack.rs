@@ -1,0 +1,92 @@
+//! Makes the snapshots that are missing.
+
+use std::io::{ErrorKind, PipeWriter, Write};
+
+use lbuild_archive::ArchiveError;
+use lbuild_oci::{ChainId, DiffId};
+
+use crate::apply::Application;
+use crate::error::OnPath;
+use crate::snapshots::lock;
+use crate::staging::Scratch;
+use crate::{Store, StoreError, directory};
+
+/// As large as an unprivileged process may make a pipe: fewer changes between the two threads.
+const PIPE_BYTES: usize = 1 << 20;
+
+impl Store {
+    /// Unpacks those of `layers` that have no snapshot on what lies below them yet.
+    pub(crate) fn unpack_missing(&self, layers: &[DiffId]) -> Result<(), StoreError> {
+        let chains = self.snapshots.chains(layers);
+        for (index, chain) in chains.iter().enumerate() {
+            if !self.snapshots.has(&self.layout, chain) {
+                self.unpack(&layers[..=index], chain)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A layer's directory, made of the tar that `produce` writes. `layers` is the stack up to that
+    /// layer; those below it are unpacked.
+    pub(crate) fn apply(
+        &self,
+        layers: &[DiffId],
+        produce: impl FnOnce(&mut dyn Write) -> Result<(), StoreError> + Send,
+    ) -> Result<Scratch, StoreError> {
+        let Some((diff_id, below)) = layers.split_last() else {
+            return self.staging.directory();
+        };
+        let tree = self.tree(below)?;
+        let scratch = self.staging.directory()?;
+        let target = directory::open(scratch.path()).on("open", scratch.path())?;
+        let root = self.root_stat(below)?;
+        let (mut reader, writer) = std::io::pipe().on("create", "a pipe")?;
+        // A small pipe works as well.
+        let _ = rustix::pipe::fcntl_setpipe_size(&writer, PIPE_BYTES);
+        std::thread::scope(|scope| {
+            let producer = scope.spawn(move || produce_into(writer, produce));
+            let application = Application::new(target, &root, tree.as_ref(), self.marks, diff_id);
+            let applied = application
+                .and_then(|application| application.run(&mut reader))
+                // The producer ends only when all it writes is taken.
+                .and_then(|()| drain(&mut reader, diff_id));
+            drop(reader);
+            let produced = producer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            match (applied, produced) {
+                // The reason why the tar was cut short says more than that it was.
+                (_, Err(error)) if !is_broken_pipe(&error) => Err(error),
+                (applied, _) => applied,
+            }
+        })?;
+        Ok(scratch)
+    }
+
+    fn unpack(&self, layers: &[DiffId], chain: &ChainId) -> Result<(), StoreError> {
+        let unpacking = self.snapshots.unpacking(chain);
+        let _alone = lock(&unpacking);
+        if self.snapshots.has(&self.layout, chain) {
+            return Ok(());
+        }
+        let Some(diff_id) = layers.last() else { return Ok(()) };
+        let directory = self.apply(layers, |output| self.write_layer_tar(diff_id, output).map(|_| ()))?;
+        self.snapshots.stage(&self.layout, *chain, directory);
+        Ok(())
+    }
+}
+
+fn produce_into(
+    mut writer: PipeWriter,
+    produce: impl FnOnce(&mut dyn Write) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    produce(&mut writer)
+}
+
+fn drain(reader: &mut impl std::io::Read, diff_id: &DiffId) -> Result<(), StoreError> {
+    std::io::copy(reader, &mut std::io::sink())
+        .map(|_| ())
+        .map_err(|error| StoreError::ReadLayer { diff_id: *diff_id, source: ArchiveError::Read(error) })
+}
+
+fn is_broken_pipe(error: &StoreError) -> bool {
+    matches!(error, StoreError::Pack(ArchiveError::Write(error)) if error.kind() == ErrorKind::BrokenPipe)
+}
