@@ -42,6 +42,11 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// For `map_err`; `what` completes the sentence "cannot ...".
+    pub(crate) fn setting_up<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Self {
+        move |source| Self::setup(what, source)
+    }
+
     pub(crate) fn setup(what: impl Into<String>, source: impl Into<io::Error>) -> Self {
         Self::Setup { what: what.into(), source: source.into() }
     }

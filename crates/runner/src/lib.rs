@@ -13,15 +13,33 @@
 //! that the kernel resolved inside the root, or that belongs to a file system made here.
 
 mod cancel;
+mod cgroup;
+mod detached;
+mod devices;
 mod error;
+mod executable;
+mod file_system;
+mod format;
+mod identity;
+mod init;
+mod kernel_views;
+mod launch;
 mod limits;
+mod output;
+mod program;
 mod run;
+mod scratch;
+mod seccomp;
 mod spec;
+mod supervisor;
+mod sys;
+mod wire;
 
 pub use cancel::Cancel;
 pub use error::RunError;
 pub use limits::{Limits, Resource, Ulimit, UnknownResource};
-pub use run::{Exit, Stream, run, supervise_if_asked};
+pub use run::{Exit, Stream, run};
 pub use spec::{
     DEFAULT_MOUNT_POINTS, Mount, MountSource, Network, RunSpec, Security, Stdin, User, mount_points,
 };
+pub use supervisor::supervise_if_asked;

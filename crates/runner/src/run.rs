@@ -1,8 +1,18 @@
 //! A run as its caller sees it.
 
-use crate::{Cancel, RunError, RunSpec};
+use std::os::fd::AsFd;
 
-/// How a run's process ended.
+use rustix::fs::{Mode, OFlags, open};
+
+use crate::cgroup::Cgroup;
+use crate::error::RunError;
+use crate::launch::{Inheritance, Supervisor, memory_file};
+use crate::output::{Outlets, Output};
+use crate::spec::{Mount, MountSource, RunSpec, Security, Stdin};
+use crate::wire::{Bytes, Order, OrderedMount, OrderedSource, Report};
+use crate::{Cancel, seccomp};
+
+/// How a run's program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// It returned this exit status.
@@ -22,17 +32,100 @@ pub enum Stream {
 
 /// Runs `spec` to its end and passes on what it prints as it comes, on the calling thread.
 ///
+/// The run ends with its first process: what that left in the background is killed. With
+/// [`Stdin::Inherit`], there is no output to pass on.
+///
 /// # Errors
 /// See [`RunError`]; no process and no mount of the run is left, whatever happens.
-pub fn run(
-    _spec: RunSpec,
-    _output: &mut dyn FnMut(Stream, &[u8]),
-    _cancel: &Cancel,
-) -> Result<Exit, RunError> {
-    Err(RunError::setup("run", rustix::io::Errno::NOSYS))
+pub fn run(spec: RunSpec, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cancel) -> Result<Exit, RunError> {
+    if cancel.is_cancelled() {
+        return Err(RunError::Cancelled);
+    }
+    let cgroup = Cgroup::create(&spec.limits)?;
+    let (outlets, mut pipes) = Output::pipes().map_err(RunError::setting_up("make pipes"))?;
+    let supervisor = start(&spec, &cgroup, outlets)?;
+    let was_cancelled =
+        pipes.pump(output, cancel, &supervisor).map_err(RunError::setting_up("read the output"))?;
+    supervisor.wait().map_err(RunError::setting_up("wait for the supervisor"))?;
+    if was_cancelled {
+        return Err(RunError::Cancelled);
+    }
+    match pipes.report().map_err(RunError::setting_up("learn how the program ended"))? {
+        Report::Exited(status) => Ok(Exit::Code(status)),
+        Report::Killed(signal) => Ok(Exit::Signal(signal)),
+        Report::Failed(failure) => {
+            Err(failure.into_error(spec.args.first().map_or("".as_ref(), AsRef::as_ref), &spec.cwd))
+        }
+    }
 }
 
-/// Acts as the supervisor and never returns, if [`run`] started this process as one.
-///
-/// To be called first thing in `main`, before threads, arguments and output.
-pub fn supervise_if_asked() {}
+/// Starts the supervisor. Its ends of the pipes are its own from then on.
+fn start(spec: &RunSpec, cgroup: &Cgroup, outlets: Outlets) -> Result<Supervisor, RunError> {
+    let order = serde_json::to_vec(&order(spec, cgroup)).map_err(RunError::setting_up("write the order"))?;
+    let order = memory_file("order", &order).map_err(RunError::setting_up("write the order"))?;
+    let filter = match spec.security {
+        Security::Sandbox => {
+            seccomp::encoded().map_err(RunError::setting_up("make the system call filter"))?
+        }
+        Security::Insecure => &[],
+    };
+    let filter = memory_file("filter", filter).map_err(RunError::setting_up("write the filter"))?;
+    let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(RunError::setting_up("open /dev/null"))?;
+    let standard = [null.as_fd(), outlets.stdout.as_fd(), outlets.stderr.as_fd()];
+    let inheritance = Inheritance {
+        standard: (spec.stdin == Stdin::Null).then_some(standard),
+        report: outlets.report.as_fd(),
+        order: order.as_fd(),
+        filter: filter.as_fd(),
+        root: spec.root.as_fd(),
+        trees: spec
+            .mounts
+            .iter()
+            .filter_map(|mount| match &mount.source {
+                MountSource::Tree(fd) => Some(fd.as_fd()),
+                _ => None,
+            })
+            .collect(),
+    };
+    Supervisor::start(&inheritance).map_err(RunError::setting_up("start the supervisor"))
+}
+
+fn order(spec: &RunSpec, cgroup: &Cgroup) -> Order {
+    Order {
+        parent: std::process::id().cast_signed(),
+        args: spec.args.iter().map(Bytes::from).collect(),
+        env: spec
+            .env
+            .iter()
+            .map(|(name, value)| {
+                let (name, value) = (name.as_encoded_bytes(), value.as_encoded_bytes());
+                Bytes([name, b"=", value].concat())
+            })
+            .collect(),
+        cwd: Bytes::from(&spec.cwd),
+        user: spec.user.clone(),
+        hostname: spec.hostname.clone(),
+        network: spec.network,
+        security: spec.security,
+        mounts: spec.mounts.iter().map(ordered_mount).collect(),
+        hosts: Bytes(spec.hosts.clone()),
+        resolv_conf: Bytes(spec.resolv_conf.clone()),
+        shm_size: spec.shm_size,
+        ulimits: spec.ulimits.clone(),
+        cgroups: cgroup.procs().map(Bytes::from).collect(),
+        no_new_privileges: spec.no_new_privileges,
+        interactive: spec.stdin == Stdin::Inherit,
+    }
+}
+
+fn ordered_mount(mount: &Mount) -> OrderedMount {
+    let source = match &mount.source {
+        MountSource::Tree(_) => OrderedSource::Tree,
+        &MountSource::Tmpfs { size, mode } => OrderedSource::Tmpfs { size, mode },
+        MountSource::File { content, mode, uid, gid } => {
+            OrderedSource::File { content: Bytes(content.clone()), mode: *mode, uid: *uid, gid: *gid }
+        }
+    };
+    OrderedMount { source, target: Bytes::from(&mount.target), read_only: mount.read_only }
+}

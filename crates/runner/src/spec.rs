@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, fstat};
+use serde::{Deserialize, Serialize};
 
 use crate::limits::{Limits, Ulimit};
 
@@ -52,7 +53,7 @@ pub struct RunSpec {
 }
 
 /// Numeric ids of a user: names are looked up by the caller.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// User id.
     pub uid: u32,
@@ -63,7 +64,7 @@ pub struct User {
 }
 
 /// The network that a run sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Network {
     /// The network of lbuild itself.
     Host,
@@ -72,7 +73,7 @@ pub enum Network {
 }
 
 /// How far a run is confined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Security {
     /// Docker's default capabilities, seccomp profile and masked paths; no device but the usual.
     Sandbox,

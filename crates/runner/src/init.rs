@@ -1,0 +1,90 @@
+//! The first process of a run's PID namespace, up to the moment when it becomes the program.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use lbuild_confined::Root;
+use nix::sys::signal::SigSet;
+use nix::unistd::setsid;
+use rustix::fs::{Mode, OFlags, open};
+use rustix::net::{AddressFamily, SocketType, socket};
+use rustix::process::{Signal, fchdir, set_parent_process_death_signal, umask};
+use rustix::stdio;
+use rustix::system::sethostname;
+
+use crate::detached::Detached;
+use crate::limits::Ulimit;
+use crate::spec::Network;
+use crate::wire::{Failure, Order, REPORT_FD, errno};
+use crate::{file_system, identity, program, sys};
+
+/// What the supervisor has prepared.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) order: Order,
+    pub(crate) filter: Vec<libc::sock_filter>,
+    pub(crate) root: Detached,
+    /// In the order's order.
+    pub(crate) trees: Vec<Detached>,
+}
+
+/// Becomes the program. Returns only if that fails.
+pub(crate) fn become_program(prepared: Prepared) -> Failure {
+    let Prepared { order, filter, root, trees } = prepared;
+    let prepare = || {
+        set_parent_process_death_signal(Some(Signal::KILL))
+            .map_err(|error| Failure::setup("tie the program to lbuild", error))?;
+        umask(Mode::empty());
+        file_system::enter(&order, root, trees)?;
+        enter_network(order.network)
+            .map_err(|error| Failure::setup("bring up the loopback interface", error))?;
+        sethostname(order.hostname.as_bytes()).map_err(|error| Failure::setup("set the host name", error))?;
+        enter_session(order.interactive)?;
+        enter_directory(&order).map_err(|error| Failure::WorkingDirectory { errno: errno(&error) })?;
+        // Nothing else is open any more: whatever path the program is given, no descriptor of ours
+        // leads out of its root.
+        sys::close_from(REPORT_FD + 1).map_err(|error| Failure::setup("close files", error))?;
+        sys::leave_session_keyring();
+        Ulimit::apply_all(&order.ulimits).map_err(|(ulimit, error)| {
+            Failure::setup(format!("set the ulimit {}", ulimit.resource), error)
+        })?;
+        umask(Mode::from(0o022));
+        restore_signals().map_err(|error| Failure::setup("restore the signals", error))?;
+        identity::assume(&order, &filter)
+    };
+    match prepare() {
+        Ok(()) => program::execute(&order.args, &order.env),
+        Err(failure) => failure,
+    }
+}
+
+fn enter_network(network: Network) -> io::Result<()> {
+    if network == Network::None {
+        let socket = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+        sys::bring_up_loopback(socket.as_fd())?;
+    }
+    Ok(())
+}
+
+/// A session without a terminal, and standard input from the run's own `/dev/null`; through the
+/// host's, root could change the mode of the host's device. A shell at the terminal keeps all that.
+fn enter_session(interactive: bool) -> Result<(), Failure> {
+    if interactive {
+        return Ok(());
+    }
+    setsid().map_err(|error| Failure::setup("make a session", error))?;
+    let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    null.and_then(stdio::dup2_stdin).map_err(|error| Failure::setup("open /dev/null", error))
+}
+
+/// No magic link is followed, such as `/proc/self/fd/7`, which could lead out of the root.
+fn enter_directory(order: &Order) -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let directory = Root::open("/")?.open_at(order.cwd.as_path(), flags, Mode::empty())?;
+    Ok(fchdir(directory)?)
+}
+
+fn restore_signals() -> io::Result<()> {
+    sys::restore_sigpipe()?;
+    Ok(SigSet::empty().thread_set_mask()?)
+}

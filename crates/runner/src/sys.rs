@@ -1,0 +1,119 @@
+//! The system calls that have no safe wrapper: the only unsafe code there is.
+//!
+//! Each function is safe to call; what makes it so is said at its `unsafe` block.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use libc::sock_filter;
+use nix::sys::signal::{SigHandler, Signal};
+use nix::unistd::{ForkResult, Pid};
+use rustix::mount::MountAttrFlags;
+
+/// Sets attributes such as `MOUNT_ATTR_RDONLY` on the mount at `fd`, and on those below it if
+/// `recursive`.
+pub(crate) fn set_mount_attributes(
+    fd: BorrowedFd<'_>,
+    attributes: MountAttrFlags,
+    recursive: bool,
+) -> io::Result<()> {
+    let change = libc::mount_attr {
+        attr_set: u64::from(attributes.bits()),
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is a NUL-terminated literal and `change` outlives the call, which only
+    // reads it and is told its size.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const change,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    check(result)
+}
+
+/// Closes every file descriptor from `first` on. To be called only where no value in use owns one
+/// of them: in a process that has just started, or that is about to execute another program.
+pub(crate) fn close_from(first: RawFd) -> io::Result<()> {
+    // SAFETY: takes plain numbers. Our two callers own no descriptor in that range any more.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) })
+}
+
+/// Takes over a file descriptor that this process was started with, and sees to it that no other
+/// program inherits it.
+///
+/// # Errors
+/// `EBADF` if there is none of this number.
+pub(crate) fn take_inherited(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: takes plain numbers, and fails where the descriptor is not open.
+    check(i64::from(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) }))?;
+    // SAFETY: it is open, and the supervisor takes each of its numbers once, at its start.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Forks this process and returns the child's id, or `None` in the child.
+///
+/// # Errors
+/// As fork(2).
+pub(crate) fn fork() -> io::Result<Option<Pid>> {
+    // SAFETY: the supervisor has one thread, so that the child finds every lock free.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { child } => Ok(Some(child)),
+        ForkResult::Child => Ok(None),
+    }
+}
+
+/// Gives SIGPIPE its default disposition, which Rust's runtime took from it.
+///
+/// # Errors
+/// As sigaction(2).
+pub(crate) fn restore_sigpipe() -> io::Result<()> {
+    // SAFETY: the default disposition runs no code of ours.
+    unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigDfl) }?;
+    Ok(())
+}
+
+/// Installs a system call filter on this thread, for good.
+///
+/// # Errors
+/// `EACCES` without CAP_SYS_ADMIN and without `no_new_privs`.
+pub(crate) fn install_filter(program: &[sock_filter]) -> io::Result<()> {
+    let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
+    // SAFETY: `program` points to `length` instructions, which the kernel copies during the call.
+    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) })
+}
+
+/// Leaves the session keyring of whoever started the build for a new one, where the kernel has any.
+pub(crate) fn leave_session_keyring() {
+    // SAFETY: takes plain numbers; a null name makes a nameless keyring. Kernels without keyrings
+    // refuse it, and then there is none to leave.
+    unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<u8>()) };
+}
+
+/// Brings up the loopback interface of this network namespace.
+///
+/// # Errors
+/// As netdevice(7).
+pub(crate) fn bring_up_loopback(socket: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: all-zero bytes are a valid `ifreq`, a structure of plain numbers.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(*b"lo\0") {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: SIOCSIFFLAGS reads an `ifreq`, which `request` is.
+    check(i64::from(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }))
+}
+
+fn check(result: i64) -> io::Result<()> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
