@@ -5,11 +5,16 @@
 //! [`Root`](lbuild_confined::Root), so nothing lands outside it. [`Writer`] gives the same bytes for
 //! the same entries.
 //!
-//! Source: POSIX pax, "Extended Description"; the GNU tar manual, "Basic Tar Format"
+//! Source: POSIX.1-2017, pax, "Extended Description"; the GNU tar manual, "Tar Internals"
 
 mod block;
+mod blocks;
 mod compression;
+mod content;
+mod encode;
 mod error;
+mod expansion;
+mod extensions;
 mod extract;
 mod header;
 mod inspect;
@@ -18,17 +23,19 @@ mod number;
 mod pax;
 mod place;
 mod reader;
+mod remove;
 mod sparse;
 mod unpack;
 mod writer;
 
-pub use compression::{Compression, decompress, decompress_send, is_archive};
+pub use compression::{Compression, decompress, decompress_within, is_archive};
 pub use error::ArchiveError;
 pub use extract::{ExtractOptions, ExtractReport, extract};
 pub use header::{EntryKind, Header};
 pub use inspect::read_xattrs;
 pub use limits::Limits;
-pub use place::{Placed, link, place, remove, set_metadata};
+pub use place::{Placed, link, place, set_metadata};
 pub use reader::{Entry, Reader};
+pub use remove::remove;
 pub use unpack::{Links, Unpacker};
 pub use writer::{EntryWriter, Writer};

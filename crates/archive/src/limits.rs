@@ -6,20 +6,20 @@
 /// each can be raised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Entries, those that only carry metadata included.
+    /// Headers: entries, and those that extend the next one.
     pub entries: u64,
     /// Bytes of content of all entries, holes of sparse files included.
     pub bytes: u64,
     /// Bytes of one path or link target.
     pub path: usize,
-    /// Bytes of one PAX header or GNU long name.
+    /// Bytes of one PAX header, GNU long name or map of a sparse file.
     pub extension: usize,
     /// Extended attributes of one entry.
     pub xattrs: usize,
-    /// Data regions of one sparse file.
+    /// Regions of one sparse file.
     pub sparse_regions: usize,
-    /// Bytes that come out of a compressed stream for each byte of it; see
-    /// [`decompress`](crate::decompress).
+    /// Bytes that may come out for each byte of a compressed stream, or of an archive with sparse
+    /// files. The first 4 GiB that come out are free.
     pub ratio: u64,
 }
 
@@ -28,11 +28,12 @@ impl Default for Limits {
         Self {
             entries: 10_000_000,
             bytes: 1 << 40,
+            // The kernel takes no longer ones, with a NUL at the end.
             path: 4095,
             extension: 1 << 20,
             xattrs: 256,
             sparse_regions: 1 << 16,
-            ratio: 10_000,
+            ratio: 250,
         }
     }
 }

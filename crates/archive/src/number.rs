@@ -60,3 +60,50 @@ pub(crate) fn parse_decimal(text: &[u8]) -> Option<u64> {
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numeric_fields_are_read_in_all_their_forms() {
+        for (field, expected) in [
+            (&b"0000644\0"[..], Some(0o644)),
+            (b" 644 \0\0\0", Some(0o644)),
+            (b"\0\0\0644\0", Some(0o644)),
+            (b"77777777", Some(0o77777777)),
+            (b"\0\0\0\0", Some(0)),
+            (b"    ", Some(0)),
+            (b"", Some(0)),
+            (b"0000648\0", None),
+            (b"-1\0", None),
+            (b"0x1f\0", None),
+            (b"777777777777777777777777", None),
+            (b"\x80\0\0\0\0\0\0\x01", Some(1)),
+            (b"\x80\0\0\0\xff\xff\xff\xff", Some(0xffff_ffff)),
+            (b"\xff\xff\xff\xff\xff\xff\xff\xff", Some(-1)),
+            (b"\xff\xff\xff\xff\xff\xff\xff\xfe", Some(-2)),
+            (b"\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff", Some(i64::MAX)),
+            (b"\x80\0\0\0\x80\0\0\0\0\0\0\0", None),
+            (b"\x80\x01\0\0\0\0\0\0\0\0\0\0", None),
+            (b"\xff\xff\xff\xff\x80\0\0\0\0\0\0\0", Some(i64::MIN)),
+            (b"\xbf\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", None),
+        ] {
+            assert_eq!(parse(field), expected, "{field:?}");
+        }
+    }
+
+    #[test]
+    fn octal_is_written_only_where_it_fits() {
+        for (value, expected) in
+            [(0, Some(b"0000000\0")), (0o7777777, Some(b"7777777\0")), (0o10000000, None), (u64::MAX, None)]
+        {
+            let mut field = [b'x'; 8];
+            let is_written = write_octal(&mut field, value);
+            assert_eq!(is_written.then_some(&field), expected, "{value}");
+        }
+        let mut size = [0; 12];
+        assert!(write_octal(&mut size, (8 << 30) - 1));
+        assert!(!write_octal(&mut size, 8 << 30));
+    }
+}

@@ -188,3 +188,97 @@ fn id(value: &[u8], reason: &'static str) -> Result<Option<i64>, &'static str> {
 fn digits(number: usize) -> usize {
     number.to_string().len()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(content: &[u8]) -> Result<Records, &'static str> {
+        let mut records = Records::default();
+        records.read(content).map(|()| records)
+    }
+
+    fn record(key: &str, value: &[u8]) -> Vec<u8> {
+        let mut content = Vec::new();
+        write_record(&mut content, key.as_bytes(), value);
+        content
+    }
+
+    #[test]
+    fn a_record_counts_its_own_length() {
+        for (value_length, expected) in [(0, "5 a=\n"), (4, "9 a=xxxx\n"), (5, "11 a=xxxxx\n")] {
+            assert_eq!(record("a", &vec![b'x'; value_length]), expected.as_bytes());
+        }
+        for value_length in [90, 91, 92, 93, 94, 990, 991, 992, 993, 994] {
+            let content = record("path", &vec![b'x'; value_length]);
+            assert!(content.starts_with(content.len().to_string().as_bytes()));
+            assert_eq!(read(&content).unwrap().path.unwrap().len(), value_length);
+        }
+    }
+
+    #[test]
+    fn an_attribute_may_hold_any_bytes() {
+        let value = b"\x01\n12 path=evil\n\0=\xff\n";
+        let mut content = Vec::new();
+        write_xattr(&mut content, b"security.capability", value);
+        write_record(&mut content, b"path", b"good");
+        let records = read(&content).unwrap();
+        assert_eq!(records.xattrs[&b"security.capability"[..]], value);
+        assert_eq!(records.path.unwrap(), b"good");
+    }
+
+    #[test]
+    fn damaged_records_are_refused() {
+        for content in [
+            &b"x"[..],
+            b"9 path=a",
+            b"99 path=a\n",
+            b"9 path=ab\n",
+            b"0 \n",
+            b"1 \n",
+            b"4 =\n",
+            b"6 ab\n",
+            b"-9 path=a\n",
+            b"+9 path=a\n",
+            b" 9 path=a\n",
+            b"99999999999999999999999 path=a\n",
+            b"10 path=\0\n\n",
+            b"9 size=x\n",
+            b"10 size=-1\n",
+            b"28 size=9999999999999999999\n28 size=99999999999999999999\n",
+            b"9 uid=1x\n",
+            b"11 mtime=x\n",
+            b"14 mtime=1.x2\n",
+            b"18 SCHILY.xattr.=\n",
+        ] {
+            assert!(read(content).is_err(), "{:?}", String::from_utf8_lossy(content));
+        }
+    }
+
+    #[test]
+    fn an_empty_value_takes_a_record_back() {
+        let content =
+            [record("path", b"a"), record("path", b""), record("mtime", b"1"), record("mtime", b"")];
+        assert_eq!(read(&content.concat()).unwrap(), Records::default());
+    }
+
+    #[test]
+    fn times_are_read_to_the_nanosecond() {
+        for (value, expected) in [
+            ("0", Some((0, 0))),
+            ("1.5", Some((1, 500_000_000))),
+            ("1.0000000019", Some((1, 1))),
+            ("1.", Some((1, 0))),
+            ("-1", Some((-1, 0))),
+            ("-1.25", Some((-2, 750_000_000))),
+            ("-0.5", Some((-1, 500_000_000))),
+            ("9223372036854775808", None),
+            (".5", None),
+            ("", None),
+            ("--1", None),
+            ("1e3", None),
+        ] {
+            assert_eq!(parse_time(value.as_bytes()), expected, "{value}");
+        }
+    }
+}

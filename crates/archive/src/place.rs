@@ -1,18 +1,16 @@
 //! Makes one file system entry by an open directory and a name.
 
 use std::collections::BTreeMap;
-use std::ffi::{CString, OsStr};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{
-    self, AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
-};
+use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use crate::{EntryKind, Header};
+use crate::{EntryKind, Header, remove};
 
 const BUFFER_BYTES: u64 = 128 << 10;
 
@@ -107,46 +105,6 @@ pub fn set_metadata(file: impl AsFd, header: &Header) -> io::Result<Vec<Vec<u8>>
     }
     fs::futimens(file, &times(header))?;
     Ok(refused)
-}
-
-/// Removes `name` of `parent` with all that it holds; no symbolic link is followed.
-///
-/// # Errors
-/// `NotFound` if there is nothing; else as the system calls.
-pub fn remove(parent: impl AsFd, name: &OsStr) -> io::Result<()> {
-    let parent = parent.as_fd();
-    check_name(name)?;
-    match fs::unlinkat(parent, name, AtFlags::empty()) {
-        Err(Errno::ISDIR | Errno::PERM) => {}
-        result => return Ok(result?),
-    }
-    let name = CString::new(name.as_bytes())?;
-    let mut open = vec![(open_directory(parent, &name)?, name)];
-    while let Some((directory, _)) = open.last_mut() {
-        match directory.read().transpose()? {
-            Some(entry) if matches!(entry.file_name().to_bytes(), b"." | b"..") => {}
-            Some(entry) => {
-                let holder = directory.fd()?;
-                let name = entry.file_name();
-                match fs::unlinkat(holder, name, AtFlags::empty()) {
-                    Err(Errno::ISDIR | Errno::PERM) => {
-                        let inner = open_directory(holder, name)?;
-                        open.push((inner, name.to_owned()));
-                    }
-                    result => result?,
-                }
-            }
-            None => {
-                let Some((_, name)) = open.pop() else { break };
-                let holder = match open.last() {
-                    Some((directory, _)) => directory.fd()?,
-                    None => parent,
-                };
-                fs::unlinkat(holder, &name, AtFlags::REMOVEDIR)?;
-            }
-        }
-    }
-    Ok(())
 }
 
 fn place_file(
@@ -293,12 +251,8 @@ fn handle_path(handle: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", handle.as_raw_fd())
 }
 
-fn open_directory(parent: BorrowedFd<'_>, name: &std::ffi::CStr) -> io::Result<Dir> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(Dir::new(fs::openat(parent, name, flags, Mode::empty())?)?)
-}
-
-fn check_name(name: &OsStr) -> io::Result<()> {
+/// Refuses what is not one component.
+pub(crate) fn check_name(name: &OsStr) -> io::Result<()> {
     let bytes = name.as_bytes();
     if matches!(bytes, b"" | b"." | b"..") || bytes.contains(&b'/') || bytes.contains(&0) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of a directory entry"));

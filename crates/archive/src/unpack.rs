@@ -1,6 +1,6 @@
 //! Puts entries into a directory tree.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -11,7 +11,7 @@ use rustix::fs::{self, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use crate::place::{self, Placed};
-use crate::{ArchiveError, EntryKind, Header};
+use crate::{ArchiveError, EntryKind, Header, remove};
 
 /// What directories get that an archive needs but does not hold.
 const IMPLIED_MODE: Mode = Mode::from_raw_mode(0o755);
@@ -85,36 +85,28 @@ impl Unpacker {
     /// [`ArchiveError::Outside`] or [`ArchiveError::Unpack`]; the root itself cannot be removed.
     pub fn remove(&mut self, path: &[u8]) -> Result<(), ArchiveError> {
         let cleaned = clean(path)?;
-        let name = cleaned.file_name().ok_or_else(|| outside(path))?;
-        let parent = match self.existing_parent(&cleaned) {
-            Ok(parent) => parent,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(unpack_error(path, error)),
-        };
-        let removed = place::remove(parent, name);
+        let failed = |source| unpack_error(path, source);
+        let removed = self.open_parent(&cleaned).and_then(|parent| {
+            // Only the root has no name, and an empty one is refused.
+            remove(parent, cleaned.file_name().unwrap_or_default())
+        });
         self.parent = None;
         match removed {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unpack_error(path, error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
             _ => Ok(()),
         }
     }
 
-    /// The open directory that `path`'s last component belongs into, made if it is missing, and that
-    /// component; `None` if `path` stands for the root.
+    /// The open directory that an entry at `path` belongs into, made if it is missing, and its name
+    /// there; `None` if `path` stands for the root.
     ///
     /// # Errors
     /// [`ArchiveError::Outside`] or [`ArchiveError::Unpack`].
-    pub fn locate<'p>(
-        &mut self,
-        path: &'p [u8],
-    ) -> Result<Option<(BorrowedFd<'_>, &'p OsStr)>, ArchiveError> {
+    pub fn locate(&mut self, path: &[u8]) -> Result<Option<(BorrowedFd<'_>, OsString)>, ArchiveError> {
         let cleaned = clean(path)?;
-        let name = match Path::new(OsStr::from_bytes(path)).components().next_back() {
-            Some(std::path::Component::Normal(name)) => name,
-            _ => return Ok(None),
-        };
+        let Some(name) = cleaned.file_name() else { return Ok(None) };
         let parent = self.parent(&cleaned).map_err(|source| unpack_error(path, source))?;
-        Ok(Some((parent, name)))
+        Ok(Some((parent, name.to_owned())))
     }
 
     /// How many extended attributes the file system, or our rights, did not allow so far.
@@ -151,7 +143,8 @@ impl Unpacker {
     ) -> Result<Placed, ArchiveError> {
         let failed = |source| unpack_error(&header.path, source);
         let target = clean(target).map_err(|_| outside(&header.path))?;
-        let target_name = target.file_name().ok_or_else(|| outside(&header.path))?;
+        // Only the root has no name, and an empty one is refused.
+        let target_name = target.file_name().unwrap_or_default();
         let target_parent = self.open_parent(&target).map_err(failed)?;
         let parent = self.parent(path).map_err(failed)?;
         place::link(parent, name, target_parent, target_name, header).map_err(failed)
@@ -160,29 +153,16 @@ impl Unpacker {
     /// The directory that holds `path`, made if it is missing.
     fn parent(&mut self, path: &Path) -> io::Result<BorrowedFd<'_>> {
         let parent = path.parent().unwrap_or(Path::new(""));
-        if !matches!(&self.parent, Some((open, _)) if open == parent) {
-            let directory = match self.open_parent(path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => self.make(parent)?,
-                result => result?,
-            };
-            self.parent = Some((parent.to_owned(), directory));
-        }
-        self.kept_parent()
-    }
-
-    fn existing_parent(&mut self, path: &Path) -> io::Result<BorrowedFd<'_>> {
-        let parent = path.parent().unwrap_or(Path::new(""));
-        if !matches!(&self.parent, Some((open, _)) if open == parent) {
-            self.parent = Some((parent.to_owned(), self.open_parent(path)?));
-        }
-        self.kept_parent()
-    }
-
-    fn kept_parent(&self) -> io::Result<BorrowedFd<'_>> {
-        match &self.parent {
-            Some((_, directory)) => Ok(directory.as_fd()),
-            None => Err(io::ErrorKind::NotFound.into()),
-        }
+        let kept = match self.parent.take() {
+            Some(kept) if kept.0 == parent => kept,
+            _ => match self.open_parent(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    (parent.to_owned(), self.make(parent)?)
+                }
+                result => (parent.to_owned(), result?),
+            },
+        };
+        Ok(self.parent.insert(kept).1.as_fd())
     }
 
     fn open_parent(&self, path: &Path) -> io::Result<OwnedFd> {
@@ -265,4 +245,29 @@ fn unpack_error(path: &[u8], source: io::Error) -> ArchiveError {
         return outside(path);
     }
     ArchiveError::Unpack { path: PathBuf::from(OsStr::from_bytes(path)), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cleaned_without_leaving_the_root() {
+        for (path, expected) in [
+            ("", Some("")),
+            ("./", Some("")),
+            ("/", Some("")),
+            ("a//b/./c/", Some("a/b/c")),
+            ("a/../b", Some("b")),
+            ("/../b", Some("b")),
+            ("a/..", Some("")),
+            ("..", None),
+            ("../b", None),
+            ("a/../../b", None),
+            ("./../b", None),
+        ] {
+            let cleaned = clean(path.as_bytes()).ok();
+            assert_eq!(cleaned.as_deref(), expected.map(Path::new), "{path}");
+        }
+    }
 }
