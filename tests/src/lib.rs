@@ -1,1 +1,22 @@
-//! Test bed.
+//! The bed of the end-to-end tests: a store, a context and the `lbuild` binary, the images that it
+//! makes read by other code than its own, and a real Docker.
+//!
+//! Everything here panics where something is not as it should be: that is how a test fails.
+
+#![allow(clippy::unwrap_used, reason = "a test bed fails by panicking")]
+
+mod base;
+mod bed;
+mod docker;
+mod fixtures;
+mod image;
+mod leftovers;
+mod run;
+
+pub use base::{BaseImage, entry};
+pub use bed::TestBed;
+pub use docker::Docker;
+pub use fixtures::{debian_rootfs, host_rootfs, lbuild_binary, workspace};
+pub use image::{Entry, Image, Layer};
+pub use leftovers::Leftovers;
+pub use run::{Run, Running};

@@ -1,0 +1,14 @@
+//! What a real Docker makes of the images.
+
+mod cases;
+mod outputs;
+
+use lbuild_tests::{Docker, TestBed};
+
+/// Builds the bed's context and loads the image into Docker, where it has the bed's name.
+fn load_into_docker(bed: &TestBed) -> Docker {
+    bed.build([""; 0]).success();
+    let docker = Docker::connect();
+    docker.load(&bed.save(&bed.name()));
+    docker
+}

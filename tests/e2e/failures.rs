@@ -1,0 +1,132 @@
+//! Builds that fail or are stopped: the message names the line, nothing is left, the next one is right.
+
+use std::fs;
+use std::process::Command;
+
+use lbuild_tests::{Run, TestBed, lbuild_binary};
+use rustix::process::Signal;
+
+/// Steps that can be told from other tests' by their environment, with one that takes long.
+fn slow(bed: &TestBed) -> String {
+    format!(
+        "FROM base\nENV BED={}\nRUN echo first > /first\nRUN echo half > /half; sleep 1000 & sleep 1000; wait\n",
+        bed.token()
+    )
+}
+
+/// Builds with the slow step gone: the image has nothing of it.
+#[track_caller]
+fn assert_next_build_is_right(bed: &TestBed) {
+    bed.dockerfile(&format!(
+        "FROM base\nENV BED={}\nRUN echo first > /first\nRUN test ! -e /half && echo second > /second\n",
+        bed.token()
+    ));
+    let image = bed.built();
+    assert_eq!(image.top_layer().paths(), ["second"]);
+    bed.assert_nothing_left();
+}
+
+#[test]
+fn a_command_that_fails_is_shown_with_its_line_output_and_status() {
+    let bed = TestBed::with_base("FROM base\nRUN echo half > /half && echo 'the reason' >&2 && exit 3\n");
+    bed.build([""; 0]).failure(1).says(&["Dockerfile:2:1", "exit 3", "exit status 3", "the reason"]);
+    bed.assert_nothing_left();
+    assert_next_build_is_right(&bed);
+}
+
+#[test]
+fn commands_that_cannot_be_found_or_executed_are_told_apart() {
+    for (instruction, parts) in [
+        ("RUN no-such-command", ["127", "not found"]),
+        (r#"RUN ["/no/such/program"]"#, ["127", "/no/such/program"]),
+        (r#"RUN ["/etc/motd"]"#, ["126", "/etc/motd"]),
+        ("RUN kill -9 $$", ["137", "killed"]),
+    ] {
+        let bed = TestBed::with_base(&format!("FROM base\n{instruction}\n"));
+        bed.build([""; 0]).failure(1).says(&parts).says(&["Dockerfile:2"]);
+    }
+}
+
+#[test]
+fn an_interrupted_command_ends_with_all_its_children() {
+    for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let bed = TestBed::with_base("");
+        bed.dockerfile(&slow(&bed));
+        let mut build = bed.start_build([""; 0]);
+        build.wait_until_it_says("sleep 1000");
+        build.signal(signal);
+        build.end().failure(status).says(&["interrupted"]);
+        bed.assert_nothing_left();
+        assert_next_build_is_right(&bed);
+    }
+}
+
+#[test]
+fn a_killed_build_leaves_no_process_and_its_files_go_with_the_next_build() {
+    let bed = TestBed::with_base("");
+    bed.dockerfile(&slow(&bed));
+    let mut build = bed.start_build([""; 0]);
+    build.wait_until_it_says("sleep 1000");
+    build.signal(Signal::KILL);
+    assert_eq!(build.end().status.code(), None);
+    let left = bed.leftovers().find();
+    assert!(left.iter().all(|line| line.starts_with("file: ")), "{left:?}");
+    assert_next_build_is_right(&bed);
+}
+
+#[test]
+fn an_interrupted_copy_leaves_nothing() {
+    let bed = TestBed::with_base("FROM base\nRUN true\nCOPY big /big\n");
+    // Long enough to be interrupted, and cheap to make.
+    fs::File::create(bed.context().join("big")).unwrap().set_len(20 << 30).unwrap();
+    let mut build = bed.start_build([""; 0]);
+    build.wait_until_it_says("COPY big");
+    build.signal(Signal::INT);
+    build.end().failure(130);
+    bed.assert_nothing_left();
+
+    bed.file("big", "small now\n");
+    assert_eq!(bed.built().top_layer().entry("big").content, b"small now\n");
+}
+
+#[test]
+fn a_context_that_vanishes_fails_the_step_that_needs_it() {
+    let bed = TestBed::with_base("");
+    let dockerfile = format!("FROM base\nENV BED={}\nRUN sleep 2\nCOPY folder/f /f\nRUN true\n", bed.token());
+    bed.dockerfile(&dockerfile).file("folder/f", "content\n");
+    let mut build = bed.start_build([""; 0]);
+    build.wait_until_it_says("RUN sleep 2");
+    fs::remove_dir_all(bed.context()).unwrap();
+    build.end().failure(1).says(&["Dockerfile:4", "folder/f"]);
+    bed.assert_nothing_left();
+
+    bed.dockerfile(&dockerfile).file("folder/f", "again\n");
+    assert_eq!(bed.built().top_layer().entry("f").content, b"again\n");
+}
+
+#[test]
+fn a_full_disk_fails_the_step_and_says_so() {
+    let bed = TestBed::with_base("FROM scratch\nCOPY big /big\n");
+    bed.file("big", vec![1; 30 << 20]);
+    let script = r#"set -e
+        mkdir "$BED/disk" && mount -t tmpfs -o size=8m disk "$BED/disk"
+        status=0; "$LBUILD" --root "$BED/disk/store" build --progress plain "$BED/context" || status=$?
+        test -z "$(ls -A "$BED/disk/store/tmp")"
+        exit $status"#;
+    let run = Run::of(
+        Command::new("unshare")
+            .args(["--mount", "sh", "-c", script])
+            .env("BED", bed.folder())
+            .env("LBUILD", lbuild_binary()),
+    );
+    run.failure(1).says(&["Dockerfile:2", "space"]);
+}
+
+#[test]
+fn a_failed_build_leaves_no_output_file() {
+    let bed = TestBed::with_base("FROM base\nRUN false\n");
+    let (archive, id) = (bed.folder().join("image.tar"), bed.folder().join("id"));
+    bed.build(["-o", archive.to_str().unwrap(), "--iidfile", id.to_str().unwrap()]).failure(1);
+    assert!(!archive.exists() && !id.exists());
+    bed.lbuild(["inspect", &bed.name()]).failure(1).says(&["no image"]);
+}

@@ -1,0 +1,20 @@
+//! The `lbuild` command as a user sees it, on real root file systems.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod against_docker;
+mod archives;
+mod cache;
+mod cases;
+mod commands;
+mod crate_graph;
+mod failures;
+mod instructions;
+mod many_layers;
+mod other_tools;
+mod outputs;
+mod reproducible;
+mod schemas;
+mod side_by_side;
+mod traps;
+mod usage;

@@ -1,0 +1,123 @@
+//! `-o`, `--iidfile`, `-q`: where an image goes.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use lbuild_tests::{Image, Run, TestBed};
+
+fn bed() -> TestBed {
+    TestBed::with_base("FROM base\nRUN rm -r /d && mkdir /d && echo new > /d/n && chown 1000:1000 /d/n\n")
+}
+
+#[test]
+fn one_archive_is_both_a_docker_archive_and_an_oci_layout() {
+    let bed = bed();
+    let archive = bed.folder().join("image.tar");
+    let path = archive.to_str().unwrap();
+    for output in [path.to_owned(), format!("type=docker,dest={path}"), format!("type=oci,dest={path}")] {
+        bed.build(["-o", &output]).success();
+        let image = Image::read(&archive);
+        assert_eq!(image.top_layer().paths(), ["d/", "d/.wh..wh..opq", "d/n"], "{output}");
+        let tags = &image.docker_manifest[0]["RepoTags"];
+        assert_eq!(*tags, serde_json::json!([format!("{}:latest", bed.name())]), "{output}");
+        fs::remove_file(&archive).unwrap();
+    }
+}
+
+#[test]
+fn an_archive_goes_to_a_pipe() {
+    let bed = bed();
+    let archive = bed.folder().join("image.tar");
+    for output in ["-", "type=docker,dest=-"] {
+        let run = bed.build(["-o", output]).success();
+        fs::write(&archive, &run.stdout).unwrap();
+        assert_eq!(Image::read(&archive).layers.len(), 2, "{output}");
+    }
+}
+
+#[test]
+fn layers_can_be_compressed() {
+    let bed = bed();
+    let plain = bed.built();
+    for (name, suffix) in [("gzip", "gzip"), ("zstd", "zstd")] {
+        let archive = bed.folder().join(format!("{name}.tar"));
+        bed.build(["-o", &format!("type=oci,dest={},compression={name}", archive.display())]).success();
+        let image = Image::read(&archive);
+        assert_eq!(image.diff_ids(), plain.diff_ids());
+        for layer in image.manifest["layers"].as_array().unwrap() {
+            assert!(layer["mediaType"].as_str().unwrap().ends_with(suffix), "{layer}");
+        }
+    }
+}
+
+#[test]
+fn the_root_file_system_goes_to_a_folder_or_a_tar() {
+    let bed = bed();
+    let (tree, tar, unpacked) =
+        (bed.folder().join("tree"), bed.folder().join("root.tar"), bed.folder().join("unpacked"));
+    bed.build(["-o", &format!("type=local,dest={}", tree.display())]).success();
+    bed.build(["-o", &format!("type=tar,dest={}", tar.display())]).success();
+    fs::create_dir(&unpacked).unwrap();
+    Run::of(Command::new("tar").arg("-xpf").arg(&tar).arg("-C").arg(&unpacked)).success();
+    for root in [&tree, &unpacked] {
+        assert_root(root);
+    }
+}
+
+/// The base image with the folder `/d` replaced.
+#[track_caller]
+fn assert_root(root: &Path) {
+    use std::os::unix::fs::MetadataExt;
+    let names: Vec<_> =
+        fs::read_dir(root.join("d")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["n"], "{}", root.display());
+    assert_eq!(fs::metadata(root.join("d/n")).unwrap().uid(), 1000);
+    assert_eq!(fs::metadata(root.join("script")).unwrap().mode() & 0o7777, 0o4755);
+    assert_eq!(fs::metadata(root.join("tmp")).unwrap().mode() & 0o7777, 0o1777);
+    assert_eq!(fs::metadata(root.join("linked-1")).unwrap().nlink(), 2);
+    assert_eq!(fs::read_link(root.join("bin/sh")).unwrap(), Path::new("busybox"));
+}
+
+#[test]
+fn a_layout_goes_to_a_folder() {
+    let bed = bed();
+    let folder = bed.folder().join("layout");
+    bed.build(["-o", &format!("type=oci,tar=false,dest={}", folder.display())]).success();
+    let index: serde_json::Value =
+        serde_json::from_slice(&fs::read(folder.join("index.json")).unwrap()).unwrap();
+    let digest = index["manifests"][0]["digest"].as_str().unwrap();
+    assert!(folder.join("blobs").join(digest.replace(':', "/")).exists());
+    let other = TestBed::new();
+    other.lbuild(["load", "-i", folder.to_str().unwrap()]).success();
+}
+
+#[test]
+fn an_output_that_was_there_is_replaced_only_by_a_good_one() {
+    let bed = bed();
+    let archive = bed.folder().join("image.tar");
+    fs::write(&archive, "old").unwrap();
+    bed.file("bad/Dockerfile", "FROM base\nRUN false\n");
+    bed.lbuild(["build", "-o", archive.to_str().unwrap(), bed.context().join("bad").to_str().unwrap()])
+        .failure(1);
+    assert_eq!(fs::read(&archive).unwrap(), b"old");
+    bed.build(["-o", archive.to_str().unwrap()]).success();
+    Image::read(&archive);
+}
+
+#[test]
+fn quiet_prints_only_the_id() {
+    let bed = bed();
+    let file = bed.folder().join("id");
+    let run = bed.build(["-q", "--iidfile", file.to_str().unwrap()]).success();
+    let id = bed.image(&bed.name()).id;
+    assert_eq!((run.text().trim(), run.stderr.as_str()), (id.as_str(), ""));
+    assert_eq!(fs::read_to_string(file).unwrap().trim(), id);
+}
+
+#[test]
+fn a_build_says_how_its_image_is_used() {
+    let bed = bed();
+    let build = bed.build([""; 0]).success();
+    assert!(build.stderr.contains("docker load"), "{build}");
+}

@@ -1,0 +1,142 @@
+//! Wrong Dockerfiles and wrong command lines: what is wrong, where, and what to do.
+
+use std::fs;
+
+use lbuild_tests::{Run, TestBed};
+
+const FAILED: i32 = 1;
+const USAGE: i32 = 2;
+const DOCKERFILE: i32 = 3;
+const STORE: i32 = 4;
+
+#[track_caller]
+fn check(build: Run, code: i32, parts: &[&str]) {
+    let build = build.failure(code).says(parts);
+    for word in ["os error", "RUST_BACKTRACE", "Err(", "Some("] {
+        assert!(!build.stderr.contains(word), "{word:?} is in the message of {build}");
+    }
+}
+
+#[test]
+fn a_wrong_dockerfile_is_shown_with_its_place_and_help() {
+    for (text, parts) in [
+        ("FORM base\n", ["Dockerfile:1:1", "FORM", "help: "]),
+        ("FROM base\nRUN\n", ["Dockerfile:2:1", "RUN", "help: "]),
+        ("RUN true\n", ["Dockerfile:1:1", "FROM", "help: "]),
+        ("", ["Dockerfile", "empty", "help: "]),
+        ("FROM base\nCOPY --chwon=1 a /\n", ["Dockerfile:2:6", "--chwon", "--chown"]),
+        ("FROM base\nCOPY a\n", ["Dockerfile:2:1", "COPY", "help: "]),
+        ("FROM base\nEXPOSE http\n", ["Dockerfile:2:8", "http", "help: "]),
+        ("FROM base\nENV A\n", ["Dockerfile:2:5", "ENV", "help: "]),
+        ("FROM base\nRUN true \\\n\nCOPPY a /\n", ["Dockerfile:4:1", "COPPY", "COPY"]),
+        ("FROM base AS 1st\n", ["Dockerfile:1:14", "1st", "help: "]),
+        ("FROM base\nHEALTHCHECK --interval=soon CMD true\n", ["Dockerfile:2:13", "soon", "help: "]),
+    ] {
+        let bed = TestBed::with_base(text);
+        check(bed.build([""; 0]), DOCKERFILE, &parts);
+    }
+}
+
+#[test]
+fn every_problem_of_a_dockerfile_is_shown_at_once() {
+    let bed = TestBed::with_base("FROM base\nRNU true\nRUN true\nCOPPY a /\n");
+    check(bed.build([""; 0]), DOCKERFILE, &["Dockerfile:2:1", "RNU", "Dockerfile:4:1", "COPPY"]);
+}
+
+#[test]
+fn a_step_that_cannot_be_done_is_shown_with_its_place_and_help() {
+    for (text, parts) in [
+        ("FROM no-such-image\n", ["Dockerfile:1:6", "no-such-image", "lbuild load"]),
+        ("FROM base\nCOPY --from=no-such-image /a /\n", ["Dockerfile:2", "no-such-image", "help: "]),
+        ("FROM base\nCOPY folder/fiel /\n", ["Dockerfile:2:6", "folder/fiel", "folder/file"]),
+        ("FROM base\nCOPY ignored /\n", ["Dockerfile:2:6", "ignored", ".dockerignore"]),
+        ("FROM base\nUSER nobody-here\nRUN true\n", ["Dockerfile:", "nobody-here", "/etc/passwd"]),
+        ("FROM base\nCOPY --from=base /d/no-such-file /\n", ["Dockerfile:2", "/d/no-such-file", "base"]),
+        (
+            "FROM base\nCOPY Dockerfile /d\nCOPY folder /etc/motd\n",
+            ["Dockerfile:3", "/etc/motd", "directory"],
+        ),
+    ] {
+        let bed = TestBed::with_base(text);
+        bed.file("folder/file", "").file("ignored", "").file(".dockerignore", "ignored\n");
+        check(bed.build([""; 0]), FAILED, &parts);
+    }
+}
+
+#[test]
+fn a_missing_dockerfile_or_context_is_named() {
+    let bed = TestBed::new();
+    check(bed.build([""; 0]), FAILED, &["context/Dockerfile", "help: "]);
+    check(bed.build(["-f", "/no/such/Dockerfile"]), FAILED, &["/no/such/Dockerfile"]);
+    check(bed.lbuild(["build", "/no/such/folder"]), FAILED, &["/no/such/folder"]);
+    bed.file("dockerfile.txt", "FROM scratch\n");
+    check(
+        bed.lbuild(["build", bed.context().join("dockerfile.txt").to_str().unwrap()]),
+        FAILED,
+        &["help: ", "-f"],
+    );
+}
+
+#[test]
+fn a_target_that_does_not_exist_is_told_with_those_that_do() {
+    let bed = TestBed::with_base("FROM base AS first\nFROM base AS second\n");
+    check(bed.build(["--target", "third"]), FAILED, &["third", "first", "second"]);
+}
+
+#[test]
+fn wrong_command_lines_are_refused() {
+    let bed = TestBed::with_base("FROM base\n");
+    for (arguments, parts) in [
+        (vec!["build", "--tga", "x", "."], ["--tga", "--tag"]),
+        (vec!["build", "-t", "Upper", "."], ["Upper", "lower"]),
+        (vec!["build", "--progress", "loud", "."], ["loud", "plain"]),
+        (vec!["build", "-o", "type=zip,dest=x", "."], ["zip", "docker"]),
+        (vec!["inspect"], ["IMAGE", "Usage"]),
+        (vec!["prune", "--keep-duration", "soon"], ["soon", "keep-duration"]),
+    ] {
+        check(bed.lbuild(arguments), USAGE, &parts);
+    }
+}
+
+#[test]
+fn an_image_that_does_not_exist_is_named() {
+    let bed = TestBed::new();
+    for arguments in [
+        ["inspect", "none:1"],
+        ["history", "none:1"],
+        ["save", "none:1"],
+        ["rmi", "none:1"],
+        ["mount", "none:1"],
+    ] {
+        check(bed.lbuild(arguments), FAILED, &["none:1", "lbuild images"]);
+    }
+    check(bed.lbuild(["tag", "none:1", "other"]), FAILED, &["none:1"]);
+}
+
+#[test]
+fn a_file_that_is_no_image_is_refused() {
+    let bed = TestBed::new();
+    let file = bed.folder().join("file");
+    let path = file.to_str().unwrap();
+    for (content, part) in [(b"no archive at all".as_slice(), "archive"), (b"".as_slice(), "empty")] {
+        fs::write(&file, content).unwrap();
+        check(bed.lbuild(["load", "-i", path]), FAILED, &[path, part]);
+    }
+    check(bed.lbuild(["load", "-i", "/no/such/file"]), FAILED, &["/no/such/file"]);
+}
+
+#[test]
+fn a_store_that_cannot_be_used_is_named() {
+    let bed = TestBed::new();
+    let file = bed.folder().join("file");
+    fs::write(&file, "").unwrap();
+    let store = file.join("store");
+    check(bed.lbuild(["--root", store.to_str().unwrap(), "images"]), STORE, &[store.to_str().unwrap()]);
+}
+
+#[test]
+fn warnings_do_not_fail_a_build() {
+    let bed = TestBed::with_base("from base as First\nRUN true\n");
+    let build = bed.build([""; 0]).success().says(&["Dockerfile:1"]);
+    assert!(build.stderr.contains("warning"), "{build}");
+}

@@ -1,0 +1,83 @@
+//! A real Docker, which `cargo xtask test` starts for the tests.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::Run;
+
+/// A client of the tests' own daemon. The daemon has no bridge: containers run without network.
+#[derive(Debug)]
+pub struct Docker {
+    client: String,
+    host: String,
+}
+
+impl Docker {
+    /// The daemon that `LBUILD_TEST_DOCKER_HOST` names.
+    ///
+    /// # Panics
+    /// Where none is named: a test that needs Docker fails without it.
+    pub fn connect() -> Self {
+        let Ok(host) = std::env::var("LBUILD_TEST_DOCKER_HOST") else {
+            panic!("this test needs Docker: run `cargo xtask test`, which starts one");
+        };
+        let client = std::env::var("LBUILD_TEST_DOCKER_CLIENT").unwrap_or_else(|_| "docker".to_owned());
+        Self { client, host }
+    }
+
+    /// The client's program.
+    pub fn client(&self) -> &str {
+        &self.client
+    }
+
+    /// The daemon's address, as `DOCKER_HOST` has it.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Runs a `docker` command to its end.
+    pub fn docker<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Run {
+        let mut command = Command::new(&self.client);
+        command.args(["--host", &self.host]).args(arguments);
+        command.env_remove("DOCKER_HOST").env_remove("DOCKER_CONTEXT");
+        Run::of(&mut command)
+    }
+
+    /// `docker load`.
+    #[track_caller]
+    pub fn load(&self, archive: &Path) -> Run {
+        self.docker([OsStr::new("load"), OsStr::new("-i"), archive.as_os_str()]).success()
+    }
+
+    /// Runs `script` by the image's `/bin/sh` in a new container, which is removed.
+    pub fn shell(&self, image: &str, script: &str) -> Run {
+        self.docker(["run", "--rm", "--network=none", "--entrypoint=/bin/sh", image, "-c", script])
+    }
+
+    /// `docker image inspect`.
+    #[track_caller]
+    pub fn inspect(&self, image: &str) -> Value {
+        let mut images = self.docker(["image", "inspect", image]).success().json();
+        images[0].take()
+    }
+
+    /// The DiffIDs of an image's layers, bottom first.
+    #[track_caller]
+    pub fn diff_ids(&self, image: &str) -> Vec<String> {
+        let layers = self.inspect(image)["RootFS"]["Layers"].take();
+        serde_json::from_value(layers).unwrap_or_default()
+    }
+
+    /// `docker history`, oldest step first.
+    #[track_caller]
+    pub fn history(&self, image: &str) -> Vec<Value> {
+        let run = self.docker(["history", "--no-trunc", "--format", "{{json .}}", image]).success();
+        let mut steps: Vec<Value> =
+            run.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        steps.reverse();
+        steps
+    }
+}
