@@ -71,9 +71,13 @@ pub fn select(tree: &SourceTree<'_>, selector: &Selector<'_>) -> Result<Selectio
         include: (!below.is_empty()).then(|| Patterns::parse([below.as_str()])).transpose()?,
         exclude: Patterns::parse(selector.exclude.iter().map(String::as_str))?,
     };
-    let picks = expand(tree, start, selector.pattern)?;
-    let picks: Vec<_> =
-        picks.iter().map(|path| pick(tree, path, selector, &filter)).collect::<Result<_, _>>()?;
+    let paths = expand(tree, start, selector.pattern)?;
+    let mut picks: Vec<_> =
+        paths.iter().map(|path| pick(tree, path, selector, &filter)).collect::<Result<_, _>>()?;
+    if filter.include.is_some() {
+        // Only a directory can hold what comes after the pivot.
+        picks.retain(|pick| pick.metadata().is_directory());
+    }
     let is_missing = filter.include.is_some() && picks.iter().all(|pick| pick.entries.len() == 1);
     if is_missing && !has_wildcards(selector.pattern) {
         return Err(not_found(tree, selector.pattern, &clean::from_root(&format!("{start}/{below}"))));
@@ -163,16 +167,15 @@ fn match_below(
 
 /// The error for `path`, with the ignore rule that hides it where it exists.
 fn not_found(tree: &SourceTree<'_>, pattern: &str, path: &str) -> ContextError {
-    let exists = |ignore| {
-        let resolved = tree.root().resolve(path).ok()?;
-        tree.root().lstat(&resolved).ok()?;
-        let resolved = resolved.strip_prefix("/").ok()?;
-        let mut above: Vec<_> = resolved.ancestors().filter(|path| !path.as_os_str().is_empty()).collect();
+    let root = tree.root();
+    let hidden = || {
+        root.lstat(root.resolve(path).ok()?).ok()?;
+        // Resolving stops at what is hidden.
+        let resolved = tree.resolve(path).ok()?;
+        let mut above: Vec<_> = resolved.ancestors().collect();
         above.reverse();
-        above
-            .into_iter()
-            .find(|path| crate::Ignore::is_ignored(ignore, path))
-            .and_then(|path| ignore.explain(path))
+        let hides = |path: &&Path| tree.lstat(path).is_ok_and(|metadata| metadata.is_none());
+        tree.ignore()?.explain(above.into_iter().find(hides)?)
     };
-    ContextError::NotFound { pattern: pattern.to_owned(), ignored: tree.ignore().and_then(exists) }
+    ContextError::NotFound { pattern: pattern.to_owned(), ignored: hidden() }
 }
