@@ -167,7 +167,8 @@ mod tests {
         let store = Store::open(&folder.path().join("store"), StoreOptions::default()).unwrap();
         assert!(take(&store, "../../../escaped", CacheMountSharing::Shared).is_some());
         assert!(!folder.path().join("escaped").exists());
-        let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let names: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["store"]);
     }
 

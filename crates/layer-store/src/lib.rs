@@ -9,6 +9,7 @@ mod apply;
 mod below;
 mod blob;
 mod cache;
+mod cache_mount;
 mod content;
 mod directory;
 mod error;
@@ -32,6 +33,7 @@ mod usage;
 mod whiteout;
 mod workspace;
 
+pub use cache_mount::{CacheMountGuard, CacheMountSharing};
 pub use error::StoreError;
 pub use image::ImageRecord;
 pub use layer::{Blob, Layer, LayerEntry, LayerEntryKind};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// An operating system, a processor architecture in Go's names, and its variant.
 ///
 /// Source: <https://github.com/opencontainers/image-spec/blob/main/image-index.md#platform-variants>
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Platform {
     /// `linux`.
     pub os: String,

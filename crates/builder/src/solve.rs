@@ -1,0 +1,454 @@
+//! Builds the needed stages, independent ones side by side.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use lbuild_layer_store::{ActiveSnapshot, CommitOptions, Store};
+use lbuild_oci::{DiffId, Digest, ImageConfig, Platform};
+use lbuild_parser::{Dockerfile, Instruction, Span};
+use lbuild_runner::Cancel;
+
+use crate::base::{Images, stage_platform};
+use crate::context::Contexts;
+use crate::environment::Environment;
+use crate::event::{BuildEvent, PlannedStep, StepId};
+use crate::key::{Key, Record, RecordedLayer};
+use crate::latch::{Latch, Permits};
+use crate::metadata::{self, Scope};
+use crate::plan::{Base, Origin, Plan, Task};
+use crate::problem::Problem;
+use crate::request::{BuildRequest, CacheUse, NamedContext};
+use crate::state::StageState;
+use crate::step::stubs::DefaultStubs;
+use crate::{BuildError, time};
+
+/// Steps become durable at least this often, so that little is lost when the process is killed.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A finished stage, or that it failed.
+type StageResult = Option<Arc<StageState>>;
+
+/// One build's threads and what they share.
+pub(crate) struct Solver<'a> {
+    pub store: &'a Store,
+    pub request: &'a BuildRequest,
+    pub dockerfile: &'a Dockerfile,
+    pub plan: &'a Plan,
+    pub globals: &'a Environment,
+    pub images: &'a Images,
+    pub events: &'a (dyn Fn(BuildEvent) + Sync),
+    pub cancel: &'a Cancel,
+    pub contexts: Contexts<'a>,
+    pub stubs: DefaultStubs,
+    steps: BTreeMap<(usize, usize), StepId>,
+    results: Vec<Latch<StageResult>>,
+    permits: Permits,
+    in_work: Mutex<HashMap<Digest, Arc<Mutex<()>>>>,
+    failure: Mutex<Option<BuildError>>,
+    flushed: Mutex<Instant>,
+    executed: AtomicUsize,
+    cached: AtomicUsize,
+}
+
+/// What a build is made of, before it is solved.
+pub(crate) struct Parts<'a> {
+    pub store: &'a Store,
+    pub request: &'a BuildRequest,
+    pub dockerfile: &'a Dockerfile,
+    pub plan: &'a Plan,
+    pub globals: &'a Environment,
+    pub images: &'a Images,
+    pub events: &'a (dyn Fn(BuildEvent) + Sync),
+    pub cancel: &'a Cancel,
+}
+
+/// The target stage, and how many steps ran and were cached.
+pub(crate) struct Solved {
+    pub state: StageState,
+    pub executed: usize,
+    pub cached: usize,
+}
+
+/// A step on its way: where it is shown, and where it stands.
+#[derive(Clone, Copy)]
+pub(crate) struct StepPlace {
+    pub stage: usize,
+    pub id: StepId,
+    pub span: Span,
+}
+
+impl<'a> Solver<'a> {
+    /// Makes everything ready and announces the steps.
+    pub fn new(parts: Parts<'a>) -> Self {
+        let Parts { store, request, dockerfile, plan, globals, images, events, cancel } = parts;
+        let (planned, steps) = number_steps(plan);
+        events(BuildEvent::Planned(planned));
+        let parallel = match request.parallel {
+            0 => std::thread::available_parallelism().map_or(2, |count| count.get().max(2)),
+            count => count,
+        };
+        Self {
+            store,
+            request,
+            dockerfile,
+            plan,
+            globals,
+            images,
+            events,
+            cancel,
+            contexts: Contexts::new(store, request),
+            stubs: DefaultStubs::new(),
+            steps,
+            results: plan.stages.iter().map(|_| Latch::new()).collect(),
+            permits: Permits::new(parallel),
+            in_work: Mutex::default(),
+            failure: Mutex::default(),
+            flushed: Mutex::new(Instant::now()),
+            executed: AtomicUsize::new(0),
+            cached: AtomicUsize::new(0),
+        }
+    }
+
+    /// Builds the target.
+    ///
+    /// # Errors
+    /// The first failure of any needed stage.
+    pub fn solve(self) -> Result<Solved, BuildError> {
+        std::thread::scope(|scope| {
+            for stage in self.plan.needed() {
+                let solver = &self;
+                scope.spawn(move || solver.finish_stage(stage, solver.build_stage(stage)));
+            }
+        });
+        self.contexts.save_memo();
+        if let Some(failure) = self.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(failure);
+        }
+        let state = self.results[self.plan.target].wait().ok_or(BuildError::Interrupted)?;
+        Ok(Solved {
+            state: Arc::unwrap_or_clone(state),
+            executed: self.executed.into_inner(),
+            cached: self.cached.into_inner(),
+        })
+    }
+
+    /// Tells those who wait how the stage ended; the first failure ends the whole build.
+    fn finish_stage(&self, stage: usize, result: Result<StageState, BuildError>) {
+        let result = match result {
+            Ok(state) => Some(Arc::new(state)),
+            Err(error) => {
+                let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+                // A stage that only stopped because another one failed must not hide why.
+                if failure.as_ref().is_none_or(|known| matches!(known, BuildError::Interrupted)) {
+                    *failure = Some(error);
+                }
+                self.cancel.cancel();
+                None
+            }
+        };
+        self.results[stage].set(result);
+    }
+
+    fn build_stage(&self, stage: usize) -> Result<StageState, BuildError> {
+        let mut state = self.begin(stage)?;
+        for (number, task) in self.plan.stages[stage].tasks.iter().enumerate() {
+            if self.cancel.is_cancelled() {
+                return Err(BuildError::Interrupted);
+            }
+            let span = if task.trigger { self.plan.stages[stage].span } else { task.step.span };
+            self.apply(stage, number, span, &mut state, task)?;
+        }
+        Ok(state)
+    }
+
+    /// The state with which a stage begins.
+    fn begin(&self, stage: usize) -> Result<StageState, BuildError> {
+        let planned = &self.plan.stages[stage];
+        let platform = stage_platform(self.request, planned.platform.as_ref());
+        let state = match &planned.base {
+            Base::Scratch => StageState::scratch(&platform),
+            Base::Stage(parent) => self.stage(*parent)?.child(),
+            Base::Image(name) => StageState::new(self.image(name, &platform)?),
+            Base::Named(name) => match self.request.named_contexts.get(name) {
+                Some(NamedContext::Image(image)) => StageState::new(self.image(image, &platform)?),
+                _ => self.begin_with_folder(stage, name, &platform)?,
+            },
+        };
+        if let Some(id) = self.steps.get(&(stage, 0)) {
+            (self.events)(BuildEvent::Started(*id));
+            (self.events)(BuildEvent::Cached(*id, None));
+        }
+        Ok(state)
+    }
+
+    /// A stage whose base is a folder given by `--build-context`: its files are the first layer.
+    fn begin_with_folder(
+        &self,
+        stage: usize,
+        name: &str,
+        platform: &Platform,
+    ) -> Result<StageState, BuildError> {
+        let place = StepPlace { stage, id: self.steps[&(stage, 0)], span: self.plan.stages[stage].span };
+        let mut state = StageState::scratch(platform);
+        crate::step::transfer::copy_whole(self, place, &mut state, &Origin::Named(name.to_owned()))?;
+        Ok(state)
+    }
+
+    fn apply(
+        &self,
+        stage: usize,
+        number: usize,
+        span: Span,
+        state: &mut StageState,
+        task: &Task,
+    ) -> Result<(), BuildError> {
+        let place = || StepPlace { stage, id: self.steps[&(stage, number + 1)], span };
+        match &task.step.instruction {
+            Instruction::Run(run) => crate::step::run::run(self, place(), state, run, &task.origins),
+            Instruction::Copy(copy) => {
+                crate::step::transfer::copy(self, place(), state, copy, &task.origins[0])
+            }
+            Instruction::Add(add) => crate::step::transfer::add(self, place(), state, add),
+            Instruction::Workdir(path) => crate::step::workdir::workdir(self, place(), state, path),
+            other => {
+                let text =
+                    metadata::apply(state, other, &self.scope()).map_err(|problem| problem.at(span))?;
+                if let Some(text) = text {
+                    state.record(text, self.epoch_text(), None);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// What metadata instructions need.
+    pub fn scope(&self) -> Scope<'_> {
+        Scope {
+            escape: self.dockerfile.directives.escape,
+            build_args: &self.request.build_args,
+            globals: self.globals,
+        }
+    }
+
+    /// A word of the Dockerfile, expanded.
+    pub fn expand(&self, state: &StageState, word: &str) -> Result<String, Problem> {
+        Ok(state.expand(self.dockerfile.directives.escape, word)?.text)
+    }
+
+    /// A finished stage, as soon as it is finished.
+    ///
+    /// # Errors
+    /// [`BuildError::Interrupted`] if it failed: its own thread tells why.
+    pub fn stage(&self, index: usize) -> Result<Arc<StageState>, BuildError> {
+        self.results[index].wait().ok_or(BuildError::Interrupted)
+    }
+
+    /// The configuration of an image that the plan names.
+    pub fn image(&self, name: &str, platform: &Platform) -> Result<ImageConfig, BuildError> {
+        let image = self.images.get(&(name.to_owned(), platform.clone()));
+        image.cloned().ok_or_else(|| BuildError::NoSuchImage { name: name.to_owned(), span: None })
+    }
+
+    /// `SOURCE_DATE_EPOCH` as the history shows it.
+    pub fn epoch_text(&self) -> Option<String> {
+        self.request.source_date_epoch.map(time::rfc3339)
+    }
+
+    /// Sends an event.
+    pub fn emit(&self, event: BuildEvent) {
+        (self.events)(event);
+    }
+
+    /// The recorded result of `key`, if the stage may use it.
+    pub fn look_up(&self, stage: usize, key: &Key) -> Option<Record> {
+        let allowed = match &self.request.cache {
+            CacheUse::All | CacheUse::Only => true,
+            CacheUse::None => false,
+            CacheUse::Except(stages) => {
+                let planned = &self.plan.stages[stage];
+                !stages.iter().any(|name| {
+                    planned.name.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(name))
+                        || planned.label == *name
+                })
+            }
+        };
+        if !allowed {
+            return None;
+        }
+        Record::from_bytes(&self.store.cache_get(&key.digest())?)
+    }
+
+    /// Takes a step's result from the cache, or makes it and records it; adds it to the stage.
+    ///
+    /// `execute` gives the tree in which the step has done its work.
+    ///
+    /// # Errors
+    /// What `execute` says, or the store.
+    pub fn step(
+        &self,
+        place: StepPlace,
+        state: &mut StageState,
+        key: Key,
+        history: String,
+        execute: impl FnOnce(&StageState) -> Result<ActiveSnapshot, BuildError>,
+    ) -> Result<(), BuildError> {
+        let below = state.layers.clone();
+        self.step_on(&below, place, state, key, history, execute)
+    }
+
+    /// A [`Solver::step`] whose layer depends on `below` alone, and not on the whole stage.
+    ///
+    /// # Errors
+    /// As [`Solver::step`].
+    pub fn step_on(
+        &self,
+        below: &[DiffId],
+        place: StepPlace,
+        state: &mut StageState,
+        key: Key,
+        history: String,
+        execute: impl FnOnce(&StageState) -> Result<ActiveSnapshot, BuildError>,
+    ) -> Result<(), BuildError> {
+        self.emit(BuildEvent::Started(place.id));
+        let result = self.result(below, place, state, key, execute);
+        match result {
+            Ok(record) => {
+                let layer = record.layer.as_ref().map(|layer| layer.diff_id);
+                state.record(history, Some(record.created), layer);
+                Ok(())
+            }
+            Err(error) => {
+                self.emit(match error {
+                    BuildError::Interrupted => BuildEvent::Cancelled(place.id),
+                    _ => BuildEvent::Failed(place.id),
+                });
+                Err(error)
+            }
+        }
+    }
+
+    /// Adds a recorded result to the stage.
+    pub fn step_recorded(&self, place: StepPlace, state: &mut StageState, record: Record, history: String) {
+        self.emit(BuildEvent::Started(place.id));
+        self.cached.fetch_add(1, Ordering::Relaxed);
+        self.emit(BuildEvent::Cached(place.id, record.summary()));
+        state.record(history, Some(record.created), record.layer.map(|layer| layer.diff_id));
+    }
+
+    fn result(
+        &self,
+        below: &[DiffId],
+        place: StepPlace,
+        state: &StageState,
+        key: Key,
+        execute: impl FnOnce(&StageState) -> Result<ActiveSnapshot, BuildError>,
+    ) -> Result<Record, BuildError> {
+        let same = self.in_work(key.digest());
+        // Two stages with the same step wait for one result instead of making it twice.
+        let _working = same.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(record) = self.look_up(place.stage, &key) {
+            self.cached.fetch_add(1, Ordering::Relaxed);
+            self.emit(BuildEvent::Cached(place.id, record.summary()));
+            return Ok(record);
+        }
+        if self.request.cache == CacheUse::Only {
+            let text = self.step_text(place);
+            return Err(BuildError::Frozen { span: place.span, text });
+        }
+        let _permit = self.permits.take();
+        if self.cancel.is_cancelled() {
+            return Err(BuildError::Interrupted);
+        }
+        let began = Instant::now();
+        let active = execute(state)?;
+        let options = CommitOptions { latest_mtime: self.request.source_date_epoch };
+        let layer =
+            self.store.commit(active, &options).map_err(|error| Problem::from(error).at(place.span))?;
+        let layer = layer.map(|layer| RecordedLayer {
+            diff_id: layer.diff_id,
+            size: layer.size,
+            entries: layer.entries,
+        });
+        let took = began.elapsed();
+        let created = self.epoch_text().unwrap_or_else(time::now);
+        let record = Record { key, layer, created, seconds: took.as_secs_f64() };
+        self.keep(below, &record)?;
+        self.executed.fetch_add(1, Ordering::Relaxed);
+        self.emit(BuildEvent::Finished(place.id, record.summary(), took));
+        Ok(record)
+    }
+
+    /// Records a result under its key.
+    fn keep(&self, below: &[DiffId], record: &Record) -> Result<(), BuildError> {
+        let mut layers = below.to_vec();
+        layers.extend(record.layer.as_ref().map(|layer| layer.diff_id));
+        self.store.cache_put(&record.key.digest(), record.to_bytes(), &layers);
+        let mut flushed = self.flushed.lock().unwrap_or_else(PoisonError::into_inner);
+        if flushed.elapsed() > FLUSH_INTERVAL {
+            self.store.flush()?;
+            *flushed = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// Records the result of `key` under another key as well.
+    ///
+    /// # Errors
+    /// As the store's flush.
+    pub fn alias(&self, key: &Key, alias: Key, below: &[DiffId]) -> Result<(), BuildError> {
+        let recorded = self.store.cache_get(&key.digest());
+        match recorded.as_deref().and_then(Record::from_bytes) {
+            Some(record) => self.keep(below, &Record { key: alias, ..record }),
+            None => Ok(()),
+        }
+    }
+
+    fn in_work(&self, key: Digest) -> Arc<Mutex<()>> {
+        let mut in_work = self.in_work.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(in_work.entry(key).or_default())
+    }
+
+    fn step_text(&self, place: StepPlace) -> String {
+        let stage = &self.plan.stages[place.stage];
+        let task = stage
+            .tasks
+            .iter()
+            .enumerate()
+            .find(|(number, _)| self.steps.get(&(place.stage, number + 1)) == Some(&place.id));
+        task.map_or_else(|| stage.text.clone(), |(_, task)| task.step.text.clone())
+    }
+}
+
+/// Numbers what is shown of the needed stages: each FROM, and the instructions that touch files.
+fn number_steps(plan: &Plan) -> (Vec<PlannedStep>, BTreeMap<(usize, usize), StepId>) {
+    let (mut planned, mut ids) = (Vec::new(), BTreeMap::new());
+    for index in plan.needed() {
+        let stage = &plan.stages[index];
+        let shown: Vec<(usize, &Task)> = stage
+            .tasks
+            .iter()
+            .enumerate()
+            .filter(|(_, task)| touches_files(&task.step.instruction))
+            .collect();
+        let of = shown.len() + 1;
+        let mut add = |number: usize, place: usize, text: &str, span: Span| {
+            let id = StepId(planned.len());
+            ids.insert((index, place), id);
+            let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            planned.push(PlannedStep { id, stage: stage.label.clone(), number, of, text, span });
+        };
+        add(1, 0, &stage.text, stage.span);
+        for (number, (place, task)) in shown.iter().enumerate() {
+            let span = if task.trigger { stage.span } else { task.step.span };
+            add(number + 2, place + 1, &task.step.text, span);
+        }
+    }
+    (planned, ids)
+}
+
+fn touches_files(instruction: &Instruction) -> bool {
+    use Instruction::{Add, Copy, Run, Workdir};
+    matches!(instruction, Add(_) | Copy(_) | Run(_) | Workdir(_))
+}

@@ -1,0 +1,169 @@
+//! Mounts of a RUN made ready: trees opened, caches locked, agents served.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use lbuild_confined::Root;
+use lbuild_layer_store::{ActiveSnapshot, CacheMountGuard, CacheMountSharing, PrepareOptions};
+use lbuild_parser::Sharing;
+use lbuild_runner::{Mount, MountSource};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, chmodat, chownat};
+
+use crate::BuildError;
+use crate::plan::Origin;
+use crate::problem::Problem;
+use crate::solve::{Solver, StepPlace};
+use crate::step::agent::Agent;
+use crate::step::mount::{CacheMount, Files, ResolvedMount};
+
+/// What the mounts need to stay alive while the command runs.
+pub(crate) struct Attached<'a> {
+    mounts: &'a [ResolvedMount],
+    parts: Vec<Part>,
+}
+
+enum Part {
+    /// Files to bind, in a tree that writes do not leave.
+    Tree {
+        _owner: ActiveSnapshot,
+        root: Root,
+    },
+    Cache {
+        _guard: CacheMountGuard,
+        root: Root,
+    },
+    Agent(Agent),
+    None,
+}
+
+impl<'a> Attached<'a> {
+    /// Makes `mounts` ready.
+    ///
+    /// # Errors
+    /// A source that does not exist, an agent that does not answer, the store's errors.
+    pub fn new(
+        solver: &Solver<'_>,
+        place: StepPlace,
+        mounts: &'a [ResolvedMount],
+    ) -> Result<Self, BuildError> {
+        let parts = mounts.iter().map(|mount| match mount {
+            ResolvedMount::Bind { files, source, .. } => bind(solver, place, files, source),
+            ResolvedMount::Cache(cache) => self::cache(solver, place, &cache.files, cache),
+            ResolvedMount::Ssh { socket, mode, uid, gid, id, .. } => {
+                let path = solver.store.scratch()?.join("agent");
+                let agent = Agent::start(path, socket, *mode, *uid, *gid).map_err(|error| {
+                    Problem::because(format!("cannot reach SSH agent {id:?} at {}", socket.display()), error)
+                        .help("is the agent running? SSH_AUTH_SOCK names its socket")
+                        .at(place.span)
+                })?;
+                Ok(Part::Agent(agent))
+            }
+            ResolvedMount::Tmpfs { .. } | ResolvedMount::Secret(_) => Ok(Part::None),
+        });
+        Ok(Self { mounts, parts: parts.collect::<Result<_, BuildError>>()? })
+    }
+
+    /// The mounts as the runner takes them.
+    ///
+    /// # Errors
+    /// A source that cannot be opened.
+    pub fn mounts(&self) -> Result<Vec<Mount>, Problem> {
+        let mut mounts = Vec::new();
+        for (mount, part) in self.mounts.iter().zip(&self.parts) {
+            mounts.extend(runner_mount(mount, part)?);
+        }
+        Ok(mounts)
+    }
+}
+
+fn runner_mount(mount: &ResolvedMount, part: &Part) -> Result<Option<Mount>, Problem> {
+    let made = match (mount, part) {
+        (ResolvedMount::Bind { source, target, read_only, .. }, Part::Tree { root, .. }) => Mount {
+            source: MountSource::Tree(open(root, source)?),
+            target: target.clone(),
+            read_only: *read_only,
+        },
+        (ResolvedMount::Cache(cache), Part::Cache { root, .. }) => Mount {
+            source: MountSource::Tree(root.try_clone()?.into_fd()),
+            target: cache.target.clone(),
+            read_only: cache.read_only,
+        },
+        (ResolvedMount::Ssh { target, .. }, Part::Agent(agent)) => {
+            let socket = rustix::fs::open(agent.path(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+                .map_err(std::io::Error::from)?;
+            Mount { source: MountSource::Tree(socket), target: target.clone(), read_only: false }
+        }
+        (ResolvedMount::Tmpfs { target, size }, _) => Mount {
+            source: MountSource::Tmpfs { size: *size, mode: 0o1777 },
+            target: target.clone(),
+            read_only: false,
+        },
+        (ResolvedMount::Secret(secret), _) => {
+            let Some(target) = secret.target.clone() else { return Ok(None) };
+            let (content, mode) = (secret.content.clone(), secret.mode);
+            let source = MountSource::File { content, mode, uid: secret.uid, gid: secret.gid };
+            Mount { source, target, read_only: true }
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(made))
+}
+
+fn open(root: &Root, source: &str) -> Result<OwnedFd, Problem> {
+    root.open_at(source, OFlags::PATH, Mode::empty()).map_err(|error| {
+        Problem::because(format!("cannot mount {source:?}: it is not there"), error)
+            .help("source= is a path in the build context, or in what from= names")
+    })
+}
+
+fn bind(solver: &Solver<'_>, place: StepPlace, files: &Files, source: &str) -> Result<Part, BuildError> {
+    // A tree of its own: what the RUN writes there ends with the step.
+    let below = files.layers.as_deref().unwrap_or_default();
+    let active = solver.store.prepare(below, &PrepareOptions::default())?;
+    if files.layers.is_none() {
+        let tree = solver.contexts.open(&files.origin, None)?;
+        solver.contexts.copy_out(&tree.source(), source, active.root(), source, place.span)?;
+    }
+    let root = active.root().try_clone().map_err(BuildError::io("cannot open a mount's source"))?;
+    Ok(Part::Tree { _owner: active, root })
+}
+
+fn cache(
+    solver: &Solver<'_>,
+    place: StepPlace,
+    files: &Files,
+    cache: &CacheMount,
+) -> Result<Part, BuildError> {
+    let sharing = match cache.sharing {
+        Sharing::Shared => CacheMountSharing::Shared,
+        Sharing::Private => CacheMountSharing::Private,
+        Sharing::Locked => CacheMountSharing::Locked,
+    };
+    let cancelled = || solver.cancel.is_cancelled();
+    let mut fill = |root: &Root| fill(solver, place, files, cache, root);
+    let guard = solver.store.cache_mount(&cache.id, sharing, &cancelled, &mut fill)?;
+    let guard = guard.ok_or(BuildError::Interrupted)?;
+    let root = guard.root().try_clone().map_err(BuildError::io("cannot open a cache mount"))?;
+    Ok(Part::Cache { _guard: guard, root })
+}
+
+/// Gives a new cache its first content, owner and mode.
+fn fill(
+    solver: &Solver<'_>,
+    place: StepPlace,
+    files: &Files,
+    cache: &CacheMount,
+    root: &Root,
+) -> Result<(), BuildError> {
+    if files.origin != Origin::Empty {
+        let tree = solver.contexts.open(&files.origin, files.layers.as_deref())?;
+        solver.contexts.copy_out(&tree.source(), &cache.source, root, "/", place.span)?;
+    }
+    let (uid, gid) = (Uid::from_raw(cache.uid), Gid::from_raw(cache.gid));
+    let set = || -> std::io::Result<()> {
+        let directory = root.handle(Path::new("/"))?;
+        chownat(&directory, ".", Some(uid), Some(gid), AtFlags::empty())?;
+        Ok(chmodat(&directory, ".", Mode::from_raw_mode(cache.mode), AtFlags::empty())?)
+    };
+    set().map_err(BuildError::io("cannot set the owner of a cache mount"))
+}

@@ -1,0 +1,11 @@
+//! Steps that change files: RUN, COPY, ADD and WORKDIR.
+
+mod agent;
+mod attached;
+mod command;
+mod mount;
+pub(crate) mod run;
+pub(crate) mod stubs;
+mod surroundings;
+pub(crate) mod transfer;
+pub(crate) mod workdir;

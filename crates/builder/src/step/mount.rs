@@ -1,0 +1,275 @@
+//! `RUN --mount`: what each mount shows, and what of it counts for the cache.
+
+use std::path::PathBuf;
+
+use lbuild_oci::DiffId;
+use lbuild_parser::{Mount, MountKind, Sharing};
+use serde_json::{Value, json};
+
+use crate::BuildError;
+use crate::plan::Origin;
+use crate::problem::Problem;
+use crate::request::Secret;
+use crate::solve::Solver;
+use crate::state::StageState;
+use crate::step::workdir::absolute;
+
+/// As large a secret as is read.
+const MAX_SECRET: u64 = 500 << 10;
+
+/// A mount with its words expanded and its defaults filled in.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum ResolvedMount {
+    /// Files of the context, a stage or an image. Writes are discarded.
+    Bind { files: Files, source: String, target: PathBuf, read_only: bool },
+    /// A directory that outlives the build.
+    Cache(CacheMount),
+    /// An empty directory in memory.
+    Tmpfs { target: PathBuf, size: Option<u64> },
+    /// A secret as a file or a variable or both.
+    Secret(SecretMount),
+    /// An agent's socket.
+    Ssh { id: String, target: PathBuf, socket: PathBuf, mode: u32, uid: u32, gid: u32 },
+}
+
+/// The tree that a mount's files come from.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Files {
+    pub origin: Origin,
+    /// Its layers; `None` for a folder.
+    pub layers: Option<Vec<DiffId>>,
+}
+
+/// A cache mount.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct CacheMount {
+    pub id: String,
+    pub sharing: Sharing,
+    pub files: Files,
+    pub source: String,
+    pub target: PathBuf,
+    pub read_only: bool,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// A secret mount whose secret is there.
+#[derive(Clone, PartialEq)]
+pub(crate) struct SecretMount {
+    pub id: String,
+    pub content: Vec<u8>,
+    pub target: Option<PathBuf>,
+    pub variable: Option<String>,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+impl std::fmt::Debug for SecretMount {
+    /// Never shows the content.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SecretMount")
+            .field("id", &self.id)
+            .field("target", &self.target)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The trees that the mounts of a RUN come from, once the stages among them are finished.
+///
+/// # Errors
+/// As [`crate::context::Contexts::layers`].
+pub(crate) fn files(solver: &Solver<'_>, stage: usize, origins: &[Origin]) -> Result<Vec<Files>, BuildError> {
+    let files = |origin: &Origin| {
+        let layers = solver.contexts.layers(solver, stage, origin)?;
+        Ok(Files { origin: origin.clone(), layers })
+    };
+    origins.iter().map(files).collect()
+}
+
+/// Resolves the mounts of a RUN. A secret or agent that is not required and not there is left out.
+///
+/// # Errors
+/// Words that cannot be expanded, a target at the root, a required secret or agent that is missing.
+pub(crate) fn resolve(
+    solver: &Solver<'_>,
+    state: &StageState,
+    mounts: &[Mount],
+    files: Vec<Files>,
+) -> Result<Vec<ResolvedMount>, Problem> {
+    let mut resolved = Vec::new();
+    let mut agents = 0;
+    for (mount, files) in mounts.iter().zip(files) {
+        let mount = &expanded(solver, state, mount)?;
+        let words =
+            Words { target: mount.target.clone(), source: mount.source.clone(), id: mount.id.clone() };
+        match mount.kind {
+            MountKind::Bind => resolved.push(ResolvedMount::Bind {
+                files,
+                source: words.source.clone().unwrap_or_else(|| "/".to_owned()),
+                target: words.target(state)?,
+                read_only: mount.read_only.unwrap_or(true),
+            }),
+            MountKind::Cache => resolved.push(ResolvedMount::Cache(cache(state, mount, files, &words)?)),
+            MountKind::Tmpfs => {
+                resolved.push(ResolvedMount::Tmpfs { target: words.target(state)?, size: mount.size });
+            }
+            MountKind::Secret => resolved.extend(secret(solver, state, mount, &words)?),
+            MountKind::Ssh => {
+                resolved.extend(ssh(solver, state, mount, &words, agents)?);
+                agents += 1;
+            }
+        }
+    }
+    Ok(resolved)
+}
+
+/// The mount with its variables replaced.
+fn expanded(solver: &Solver<'_>, state: &StageState, mount: &Mount) -> Result<Mount, Problem> {
+    let escape = solver.dockerfile.directives.escape;
+    mount
+        .expand(&mut |word| state.expand(escape, word).map(|expanded| expanded.text))
+        .map_err(|diagnostic| Problem::from_diagnostic(&diagnostic))
+}
+
+/// A mount's expanded words.
+struct Words {
+    target: Option<String>,
+    source: Option<String>,
+    id: Option<String>,
+}
+
+impl Words {
+    fn target(&self, state: &StageState) -> Result<PathBuf, Problem> {
+        let target = self.target.as_deref().unwrap_or_default();
+        let path = absolute(state.workdir(), target);
+        if path == "/" {
+            return Err(Problem::new(format!("invalid mount target {target:?}"))
+                .help("a mount needs a target below the root: target=/some/path"));
+        }
+        Ok(path.into())
+    }
+}
+
+fn cache(state: &StageState, mount: &Mount, files: Files, words: &Words) -> Result<CacheMount, Problem> {
+    let target = words.target(state)?;
+    let default_id = absolute("/", words.target.as_deref().unwrap_or_default());
+    Ok(CacheMount {
+        id: words.id.clone().filter(|id| !id.is_empty()).unwrap_or(default_id),
+        sharing: mount.sharing,
+        files,
+        source: words.source.clone().unwrap_or_else(|| "/".to_owned()),
+        target,
+        read_only: mount.read_only.unwrap_or(false),
+        mode: mount.mode.unwrap_or(0o755),
+        uid: mount.uid.unwrap_or(0),
+        gid: mount.gid.unwrap_or(0),
+    })
+}
+
+fn secret(
+    solver: &Solver<'_>,
+    state: &StageState,
+    mount: &Mount,
+    words: &Words,
+) -> Result<Option<ResolvedMount>, Problem> {
+    let base_name =
+        |path: &str| path.rsplit('/').find(|part| !part.is_empty()).unwrap_or_default().to_owned();
+    let id = match (&words.source, &words.id, &words.target) {
+        (Some(source), _, _) if !source.is_empty() => source.clone(),
+        (_, Some(id), _) if !id.is_empty() => id.clone(),
+        (_, _, Some(target)) => base_name(target),
+        _ => return Err(Problem::new("a secret mount needs an id or a target").help("write id=NAME")),
+    };
+    let target = match (&words.target, &mount.env) {
+        (Some(_), _) => Some(words.target(state)?),
+        (None, None) => Some(PathBuf::from(format!("/run/secrets/{}", base_name(&id)))),
+        (None, Some(_)) => None,
+    };
+    let Some(content) = secret_content(solver, &id)? else {
+        if mount.required {
+            return Err(Problem::new(format!("secret {id:?} is required and was not given"))
+                .help(format!("pass it with --secret id={id},src=FILE or --secret id={id},env=NAME")));
+        }
+        return Ok(None);
+    };
+    let variable = mount.env.clone().map(|name| if name.is_empty() { id.clone() } else { name });
+    Ok(Some(ResolvedMount::Secret(SecretMount {
+        content,
+        target,
+        variable,
+        mode: mount.mode.unwrap_or(0o400),
+        uid: mount.uid.unwrap_or(0),
+        gid: mount.gid.unwrap_or(0),
+        id,
+    })))
+}
+
+fn secret_content(solver: &Solver<'_>, id: &str) -> Result<Option<Vec<u8>>, Problem> {
+    let content = match solver.request.secrets.get(id) {
+        None => return Ok(None),
+        Some(Secret::Env(name)) => match std::env::var_os(name) {
+            Some(value) => std::os::unix::ffi::OsStringExt::into_vec(value),
+            None => {
+                return Err(Problem::new(format!(
+                    "secret {id:?}: the environment variable {name} is not set"
+                )));
+            }
+        },
+        Some(Secret::File(path)) => std::fs::read(path).map_err(|error| {
+            Problem::because(format!("secret {id:?}: cannot read {}", path.display()), error)
+        })?,
+    };
+    if content.len() as u64 > MAX_SECRET {
+        return Err(Problem::new(format!("secret {id:?} is larger than 500 KiB")));
+    }
+    Ok(Some(content))
+}
+
+fn ssh(
+    solver: &Solver<'_>,
+    state: &StageState,
+    mount: &Mount,
+    words: &Words,
+    number: usize,
+) -> Result<Option<ResolvedMount>, Problem> {
+    let id = words.id.clone().filter(|id| !id.is_empty()).unwrap_or_else(|| "default".to_owned());
+    let target = match &words.target {
+        Some(_) => words.target(state)?,
+        None => PathBuf::from(format!("/run/buildkit/ssh_agent.{number}")),
+    };
+    match solver.request.ssh.get(&id) {
+        Some(socket) => Ok(Some(ResolvedMount::Ssh {
+            target,
+            socket: socket.clone(),
+            mode: mount.mode.unwrap_or(0o600),
+            uid: mount.uid.unwrap_or(0),
+            gid: mount.gid.unwrap_or(0),
+            id,
+        })),
+        None if mount.required => {
+            Err(Problem::new(format!("SSH agent {id:?} is required and was not given"))
+                .help(format!("pass it with --ssh {id}")))
+        }
+        None => Ok(None),
+    }
+}
+
+impl ResolvedMount {
+    /// What of the mount is part of the step's key, but for the files of a bind mount. The content
+    /// of caches, secrets and agents is not: it does not decide whether the step runs again.
+    pub fn key(&self) -> Value {
+        match self {
+            Self::Bind { source, target, read_only, .. } => {
+                json!({"type": "bind", "source": source, "target": target, "read only": read_only})
+            }
+            Self::Cache(cache) => json!({"type": "cache", "id": cache.id, "target": cache.target}),
+            Self::Tmpfs { target, size } => json!({"type": "tmpfs", "target": target, "size": size}),
+            Self::Secret(secret) => {
+                json!({"type": "secret", "id": secret.id, "target": secret.target, "variable": secret.variable})
+            }
+            Self::Ssh { id, target, .. } => json!({"type": "ssh", "id": id, "target": target}),
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! RUN: a command in an isolated root on top of the stage's layers.
+
+use std::collections::VecDeque;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use lbuild_layer_store::ActiveSnapshot;
+use lbuild_parser::{Network, Run, Security};
+use lbuild_runner::{Exit, Mount, MountSource, RunError, RunSpec, Stdin, User};
+use rustix::fs::{AtFlags, Gid, Mode, Uid, chownat};
+
+use crate::BuildError;
+use crate::event::{BuildEvent, Stream};
+use crate::key::Key;
+use crate::plan::Origin;
+use crate::problem::Problem;
+use crate::request::Entitlement;
+use crate::solve::{Solver, StepPlace};
+use crate::state::StageState;
+use crate::step::attached::Attached;
+use crate::step::command::{Command, SCRIPT_FOLDER};
+use crate::step::mount::{self, Files, ResolvedMount, SecretMount};
+use crate::step::stubs::StubError;
+use crate::step::surroundings;
+use crate::user::{ProcessUser, process_user};
+
+/// How much of a failing RUN's output its error repeats, in bytes.
+const LAST_OUTPUT: usize = 16 << 10;
+
+/// Everything that decides what a RUN does.
+struct Resolved {
+    command: Command,
+    mounts: Vec<ResolvedMount>,
+    network: Network,
+    security: Security,
+}
+
+/// Applies a RUN.
+///
+/// # Errors
+/// A mount or option that is not possible, and whatever ends the command but exit status 0.
+pub(crate) fn run(
+    solver: &Solver<'_>,
+    place: StepPlace,
+    state: &mut StageState,
+    run: &Run,
+    origins: &[Origin],
+) -> Result<(), BuildError> {
+    let files = mount::files(solver, place.stage, origins)?;
+    let resolved = resolve(solver, state, run, files).map_err(|problem| problem.at(place.span))?;
+    let key = key(solver, place, state, &resolved)?;
+    let history = history(state, &resolved.command);
+    solver.step(place, state, key, history, |state| execute(solver, place, state, &resolved))
+}
+
+fn resolve(
+    solver: &Solver<'_>,
+    state: &StageState,
+    run: &Run,
+    files: Vec<Files>,
+) -> Result<Resolved, Problem> {
+    let security = run.security.unwrap_or(Security::Sandbox);
+    let network = match run.network.unwrap_or(Network::Default) {
+        Network::Default => solver.request.run.network.unwrap_or(Network::Default),
+        own => own,
+    };
+    let allowed = &solver.request.allow;
+    if security == Security::Insecure && !allowed.contains(&Entitlement::SecurityInsecure) {
+        return Err(Problem::new("RUN --security=insecure is not allowed")
+            .help("if you trust this Dockerfile, build with --allow security.insecure"));
+    }
+    if run.network == Some(Network::Host) && !allowed.contains(&Entitlement::NetworkHost) {
+        return Err(Problem::new("RUN --network=host is not allowed").help("build with --allow network.host"));
+    }
+    Ok(Resolved {
+        command: Command::new(state, run),
+        mounts: mount::resolve(solver, state, &run.mounts, files)?,
+        network,
+        security,
+    })
+}
+
+fn key(
+    solver: &Solver<'_>,
+    place: StepPlace,
+    state: &StageState,
+    resolved: &Resolved,
+) -> Result<Key, BuildError> {
+    let request = &solver.request.run;
+    let variables: Vec<_> =
+        state.environment.iter().filter(|(name, _)| !crate::arguments::is_proxy(name)).collect();
+    let mut mounts = Vec::new();
+    for mount in &resolved.mounts {
+        let mut key = mount.key();
+        if let ResolvedMount::Bind { files, source, .. } = mount {
+            let layers = files.layers.as_deref();
+            key["files"] = solver.contexts.mount_digest(&files.origin, layers, source, place.span)?;
+        }
+        mounts.push(key);
+    }
+    Ok(Key::new("run", &state.layers)
+        .with("command", &resolved.command.words)
+        .with("script", &resolved.command.script)
+        .with("environment", variables)
+        .with("working directory", state.workdir())
+        .with("user", &state.image.config.user)
+        .with("mounts", mounts)
+        .with("network", format!("{:?}", resolved.network))
+        .with("security", format!("{:?}", resolved.security))
+        .with("hosts", &request.hosts)
+        .with("shm size", request.shm_size)
+        .with("ulimits", &request.ulimits)
+        .with("no new privileges", request.no_new_privileges)
+        .with("platform", state.platform().to_string())
+        .with("source date epoch", solver.request.source_date_epoch))
+}
+
+/// The entry that `docker history` shows.
+fn history(state: &StageState, command: &Command) -> String {
+    let words = command.words.join(" ");
+    match state.arguments_text() {
+        Some(arguments) => format!("RUN {arguments} {words}"),
+        None => format!("RUN {words}"),
+    }
+}
+
+fn execute(
+    solver: &Solver<'_>,
+    place: StepPlace,
+    state: &StageState,
+    resolved: &Resolved,
+) -> Result<ActiveSnapshot, BuildError> {
+    let at = |problem: Problem| problem.at(place.span);
+    let attached = Attached::new(solver, place, &resolved.mounts)?;
+    let mut mounts = attached.mounts().map_err(at)?;
+    mounts.extend(script_mount(&resolved.command));
+    let active =
+        solver.stubs.prepare(solver.store, &state.layers, &points(&mounts)).map_err(|error| match error {
+            StubError::Build(error) => error,
+            StubError::Step(problem) => at(problem),
+        })?;
+    let user = process_user(active.root(), &state.image.config.user).map_err(|error| {
+        at(Problem::from(error).help("USER must name a user of the image, or give numbers as USER 1000:1000"))
+    })?;
+    make_workdir(&active, state.workdir(), &user).map_err(at)?;
+    let spec = spec(solver, state, resolved, &active, user, mounts).map_err(at)?;
+    let mut last = LastOutput::default();
+    let mut output = |stream: lbuild_runner::Stream, bytes: &[u8]| {
+        last.push(bytes);
+        let stream = match stream {
+            lbuild_runner::Stream::Stdout => Stream::Stdout,
+            lbuild_runner::Stream::Stderr => Stream::Stderr,
+        };
+        solver.emit(BuildEvent::Output(place.id, stream, bytes.to_vec()));
+    };
+    let exit = lbuild_runner::run(spec, &mut output, solver.cancel);
+    let command = resolved.command.words.join(" ");
+    match exit {
+        Ok(Exit::Code(0)) => Ok(active),
+        Ok(exit) => Err(failed(place, command, exit, last)),
+        Err(RunError::Cancelled) => Err(BuildError::Interrupted),
+        Err(error) => Err(at(not_started(error, state))),
+    }
+}
+
+/// The mount points that the mounts need, and whether each is a directory.
+fn points(mounts: &[Mount]) -> Vec<(PathBuf, bool)> {
+    let default =
+        lbuild_runner::DEFAULT_MOUNT_POINTS.iter().map(|(path, is_dir)| (PathBuf::from(path), *is_dir));
+    let own = mounts.iter().map(|mount| (mount.target.clone(), is_directory(&mount.source)));
+    // What lies below a mount point of ours is made there, not in the image.
+    default.chain(own.filter(|(path, _)| !path.starts_with("/dev"))).collect()
+}
+
+fn is_directory(source: &MountSource) -> bool {
+    match source {
+        MountSource::Tree(tree) => rustix::fs::fstat(tree.as_fd()).is_ok_and(|stat| {
+            rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory
+        }),
+        MountSource::Tmpfs { .. } => true,
+        MountSource::File { .. } => false,
+    }
+}
+
+/// The file that a heredoc with an interpreter line becomes.
+fn script_mount(command: &Command) -> Option<Mount> {
+    let (name, content) = command.script.as_ref()?;
+    Some(Mount {
+        source: MountSource::File { content: content.clone().into_bytes(), mode: 0o755, uid: 0, gid: 0 },
+        target: Path::new(SCRIPT_FOLDER).join(name),
+        read_only: true,
+    })
+}
+
+/// A working directory that an image names and lacks is made for the user, as in BuildKit.
+fn make_workdir(active: &ActiveSnapshot, workdir: &str, user: &ProcessUser) -> Result<(), Problem> {
+    let made = active
+        .root()
+        .create_dir_all(workdir, Mode::from(0o755))
+        .map_err(|error| Problem::because(format!("cannot enter the working directory {workdir}"), error))?;
+    for path in made {
+        let entry = active.root().locate(&path)?;
+        let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+        chownat(&entry.parent, &entry.name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(std::io::Error::from)?;
+    }
+    Ok(())
+}
+
+fn spec(
+    solver: &Solver<'_>,
+    state: &StageState,
+    resolved: &Resolved,
+    active: &ActiveSnapshot,
+    user: ProcessUser,
+    mounts: Vec<Mount>,
+) -> Result<RunSpec, Problem> {
+    let request = solver.request;
+    let secrets = resolved.mounts.iter().filter_map(|mount| match mount {
+        ResolvedMount::Secret(SecretMount { variable: Some(name), content, .. }) => {
+            Some((name.clone(), content.clone()))
+        }
+        _ => None,
+    });
+    let mut env = surroundings::variables(request, state, secrets.collect(), &user);
+    let agent = resolved.mounts.iter().find_map(|mount| match mount {
+        ResolvedMount::Ssh { target, .. } => Some(target),
+        _ => None,
+    });
+    if let Some(target) = agent {
+        env.push(("SSH_AUTH_SOCK".into(), target.clone().into()));
+    }
+    Ok(RunSpec {
+        root: active.root().try_clone()?.into_fd(),
+        args: resolved.command.words.iter().map(Into::into).collect(),
+        env,
+        cwd: state.workdir().into(),
+        user: User { uid: user.uid, gid: user.gid, groups: user.groups },
+        hostname: surroundings::HOST_NAME.to_owned(),
+        network: match resolved.network {
+            Network::None => lbuild_runner::Network::None,
+            Network::Default | Network::Host => lbuild_runner::Network::Host,
+        },
+        security: match resolved.security {
+            Security::Sandbox => lbuild_runner::Security::Sandbox,
+            Security::Insecure => lbuild_runner::Security::Insecure,
+        },
+        mounts,
+        hosts: surroundings::hosts(request),
+        resolv_conf: surroundings::resolv_conf(),
+        shm_size: request.run.shm_size.unwrap_or(surroundings::DEFAULT_SHM),
+        ulimits: surroundings::ulimits(request)?,
+        limits: surroundings::limits(request),
+        no_new_privileges: request.run.no_new_privileges,
+        stdin: Stdin::Null,
+    })
+}
+
+/// The end of what a command wrote.
+#[derive(Default)]
+struct LastOutput(VecDeque<u8>);
+
+impl LastOutput {
+    fn push(&mut self, bytes: &[u8]) {
+        self.0.extend(bytes);
+        let surplus = self.0.len().saturating_sub(LAST_OUTPUT);
+        self.0.drain(..surplus);
+    }
+}
+
+fn failed(place: StepPlace, command: String, exit: Exit, last: LastOutput) -> BuildError {
+    let (status, signal) = match exit {
+        Exit::Code(status) => (status, None),
+        Exit::Signal(signal) => (128 + signal, Some(signal)),
+    };
+    let help = match status {
+        126 => Some("126: the command was found but cannot be executed: check its mode and interpreter line"),
+        127 => Some("127: the shell did not find the command: is its package installed, and is it in PATH?"),
+        137 => Some("137: killed by SIGKILL, mostly because memory ran out"),
+        139 => Some("139: the command crashed (SIGSEGV)"),
+        143 => Some("143: ended by SIGTERM"),
+        _ => None,
+    };
+    BuildError::Run {
+        span: place.span,
+        command,
+        status,
+        signal,
+        last_output: last.0.into(),
+        help: help.map(str::to_owned),
+    }
+}
+
+/// Why a command could not be started, and what to do.
+fn not_started(error: RunError, state: &StageState) -> Problem {
+    let help = match &error {
+        RunError::NotFound { .. } if state.layers.is_empty() => {
+            "the stage begins with nothing (FROM scratch): there is no shell; COPY or ADD one first, or use another base"
+        }
+        RunError::NotFound { .. } => {
+            "the image has no such program; for the shell form, SHELL names another shell"
+        }
+        RunError::NotExecutable { .. } => {
+            "check the file's mode, its interpreter line and that it is made for this processor"
+        }
+        RunError::WorkingDirectory { .. } => "WORKDIR names what is no directory",
+        RunError::Setup { .. } | RunError::Cancelled => return Problem::from(error),
+    };
+    Problem::from(error).help(help)
+}

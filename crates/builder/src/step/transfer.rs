@@ -1,0 +1,389 @@
+//! COPY and ADD: files of a context, a stage, an image, the Dockerfile or the network.
+
+use lbuild_layer_store::{ActiveSnapshot, PrepareOptions};
+use lbuild_oci::{ChainId, DiffId, Digest};
+use lbuild_parser::expand::Expander;
+use lbuild_parser::{Add, Copy, Heredoc, Source};
+
+use crate::BuildError;
+use crate::context::Tree;
+use crate::copy::{CopyError, CopyRequest, CopySource, ModeChange, PreparedCopy, Unpack, prepare};
+use crate::download::{self, Download};
+use crate::event::BuildEvent;
+use crate::key::Key;
+use crate::plan::Origin;
+use crate::problem::Problem;
+use crate::solve::{Solver, StepPlace};
+use crate::state::StageState;
+use crate::user::{file_owner, is_numeric_owner};
+
+/// A COPY or ADD with its words expanded.
+struct Transfer {
+    instruction: &'static str,
+    origin: Origin,
+    /// The origin's layers; `None` for a folder.
+    layers: Option<Vec<DiffId>>,
+    paths: Vec<String>,
+    inline: Vec<(String, String)>,
+    downloads: Vec<Download>,
+    destination: String,
+    owner: Option<String>,
+    mode: Option<ModeChange>,
+    exclude: Vec<String>,
+    parents: bool,
+    link: bool,
+    unpack: Unpack,
+}
+
+/// Applies a COPY.
+///
+/// # Errors
+/// Words that cannot be expanded, sources that do not exist, files that cannot be written.
+pub(crate) fn copy(
+    solver: &Solver<'_>,
+    place: StepPlace,
+    state: &mut StageState,
+    copy: &Copy,
+    origin: &Origin,
+) -> Result<(), BuildError> {
+    let layers = solver.contexts.layers(solver, place.stage, origin)?;
+    let transfer = || -> Result<Transfer, Problem> {
+        let (paths, inline) = expand_sources(solver, state, &copy.sources)?;
+        if let Some(remote) = paths.iter().find(|path| download::is_remote(path)) {
+            return Err(Problem::new(format!("COPY cannot copy from {remote}"))
+                .help("ADD takes URLs and git repositories"));
+        }
+        Ok(Transfer {
+            instruction: "COPY",
+            origin: origin.clone(),
+            layers,
+            paths,
+            inline,
+            downloads: Vec::new(),
+            destination: solver.expand(state, &copy.destination)?,
+            owner: expand_option(solver, state, copy.chown.as_deref())?,
+            mode: mode(solver, state, copy.chmod.as_deref())?,
+            exclude: copy.exclude.clone(),
+            parents: copy.parents,
+            link: copy.link,
+            unpack: Unpack::Never,
+        })
+    };
+    let transfer = transfer().map_err(|problem| problem.at(place.span))?;
+    apply(solver, place, state, &transfer)
+}
+
+/// Applies an ADD.
+///
+/// # Errors
+/// As [`copy`], and downloads that fail.
+pub(crate) fn add(
+    solver: &Solver<'_>,
+    place: StepPlace,
+    state: &mut StageState,
+    add: &Add,
+) -> Result<(), BuildError> {
+    let layers = solver.contexts.layers(solver, place.stage, &Origin::Context)?;
+    let transfer = || -> Result<Transfer, Problem> {
+        let (paths, inline) = expand_sources(solver, state, &add.sources)?;
+        let (remote, paths): (Vec<String>, Vec<String>) =
+            paths.into_iter().partition(|path| download::is_remote(path));
+        let checksum = expand_option(solver, state, add.checksum.as_deref())?;
+        let downloads = downloads(solver, place, &remote, paths.len(), checksum.as_deref())?;
+        Ok(Transfer {
+            instruction: "ADD",
+            origin: Origin::Context,
+            layers,
+            paths,
+            inline,
+            downloads,
+            destination: solver.expand(state, &add.destination)?,
+            owner: expand_option(solver, state, add.chown.as_deref())?,
+            mode: mode(solver, state, add.chmod.as_deref())?,
+            exclude: add.exclude.clone(),
+            parents: false,
+            link: add.link,
+            unpack: match add.unpack {
+                None => Unpack::Local,
+                Some(true) => Unpack::All,
+                Some(false) => Unpack::Never,
+            },
+        })
+    };
+    let transfer = transfer().map_err(|problem| problem.at(place.span))?;
+    apply(solver, place, state, &transfer)
+}
+
+/// Makes all files of a folder the first layer of a stage.
+///
+/// # Errors
+/// As [`copy`].
+pub(crate) fn copy_whole(
+    solver: &Solver<'_>,
+    place: StepPlace,
+    state: &mut StageState,
+    origin: &Origin,
+) -> Result<(), BuildError> {
+    let transfer = Transfer {
+        instruction: "FROM",
+        origin: origin.clone(),
+        layers: None,
+        paths: vec!["/".to_owned()],
+        inline: Vec::new(),
+        downloads: Vec::new(),
+        destination: "/".to_owned(),
+        owner: None,
+        mode: None,
+        exclude: Vec::new(),
+        parents: false,
+        link: false,
+        unpack: Unpack::Never,
+    };
+    apply(solver, place, state, &transfer)
+}
+
+type Sources = (Vec<String>, Vec<(String, String)>);
+
+/// Paths, and inline files with their content.
+fn expand_sources(solver: &Solver<'_>, state: &StageState, sources: &[Source]) -> Result<Sources, Problem> {
+    let (mut paths, mut inline) = (Vec::new(), Vec::new());
+    for source in sources {
+        match source {
+            Source::Path(path, _) => paths.push(solver.expand(state, path)?),
+            Source::Heredoc(heredoc) => inline.push((heredoc.name.clone(), expand_heredoc(state, heredoc)?)),
+        }
+    }
+    Ok((paths, inline))
+}
+
+fn expand_heredoc(state: &StageState, heredoc: &Heredoc) -> Result<String, Problem> {
+    if !heredoc.expand {
+        return Ok(heredoc.content.clone());
+    }
+    let lookup = |name: &str| state.variable(name);
+    Ok(Expander::heredoc(&lookup).word(&heredoc.content)?.text)
+}
+
+fn expand_option(
+    solver: &Solver<'_>,
+    state: &StageState,
+    word: Option<&str>,
+) -> Result<Option<String>, Problem> {
+    let expanded = word.map(|word| solver.expand(state, word)).transpose()?;
+    Ok(expanded.filter(|text| !text.is_empty()))
+}
+
+fn mode(solver: &Solver<'_>, state: &StageState, word: Option<&str>) -> Result<Option<ModeChange>, Problem> {
+    let Some(text) = expand_option(solver, state, word)? else { return Ok(None) };
+    let change = ModeChange::parse(&text).map_err(|error| {
+        Problem::from(error).help("write an octal number such as 0755, or a change such as u+x,go-w")
+    })?;
+    Ok(Some(change))
+}
+
+/// Fetches the remote sources of an ADD.
+fn downloads(
+    solver: &Solver<'_>,
+    place: StepPlace,
+    remote: &[String],
+    local: usize,
+    checksum: Option<&str>,
+) -> Result<Vec<Download>, Problem> {
+    if checksum.is_some() && (remote.len() != 1 || local != 0) {
+        return Err(Problem::new("--checksum needs exactly one source, a URL or a git repository"));
+    }
+    let mut downloads = Vec::new();
+    for url in remote {
+        solver.emit(BuildEvent::Status(place.id, format!("fetching {url}")));
+        let folder = solver.store.scratch()?;
+        downloads.push(download::fetch(url, folder, checksum, solver.cancel)?);
+    }
+    Ok(downloads)
+}
+
+fn apply(
+    solver: &Solver<'_>,
+    place: StepPlace,
+    state: &mut StageState,
+    transfer: &Transfer,
+) -> Result<(), BuildError> {
+    let history = history(transfer);
+    let quick = quick_key(solver, state, transfer);
+    if let Some(quick) = &quick {
+        // The same sources by identity: their content need not be read.
+        if let Some(record) = solver.look_up(place.stage, quick) {
+            solver.step_recorded(place, state, record, history);
+            return Ok(());
+        }
+    }
+    let tree = solver.contexts.open(&transfer.origin, transfer.layers.as_deref())?;
+    let failed = |error: CopyError| failed(error, transfer).at(place.span);
+    let prepared = prepared(solver, state, transfer, &tree, None).map_err(failed)?;
+    let digest = prepared.digest(solver.contexts.memo()).map_err(failed)?;
+    let key = full_key(solver, state, transfer, &digest);
+    let content = key.clone();
+    let below = transfer.below(state).to_vec();
+    solver.step_on(&below, place, state, key, history, |state| {
+        execute(solver, place, state, transfer, &tree)
+    })?;
+    if let Some(quick) = quick {
+        solver.alias(&content, quick, &below)?;
+    }
+    Ok(())
+}
+
+fn prepared<'a>(
+    solver: &'a Solver<'_>,
+    state: &'a StageState,
+    transfer: &'a Transfer,
+    tree: &'a Tree<'_>,
+    owner: Option<(u32, u32)>,
+) -> Result<PreparedCopy<'a>, CopyError> {
+    let paths =
+        transfer.paths.iter().map(|path| CopySource::Tree { tree: tree.source(), pattern: path.clone() });
+    let inline = transfer.inline.iter().map(|(name, content)| CopySource::Inline {
+        name: name.clone(),
+        content: content.clone().into_bytes(),
+    });
+    let downloads = transfer.downloads.iter().map(Download::source);
+    prepare(CopyRequest {
+        sources: downloads.chain(paths).chain(inline).collect(),
+        destination: &transfer.destination,
+        workdir: state.workdir().as_ref(),
+        owner,
+        mode: transfer.mode.clone(),
+        exclude: &transfer.exclude,
+        parents: transfer.parents,
+        unpack: transfer.unpack,
+        created_mtime: solver.request.source_date_epoch,
+    })
+}
+
+/// A key that needs no look into the sources: for those that come from layers.
+fn quick_key(solver: &Solver<'_>, state: &StageState, transfer: &Transfer) -> Option<Key> {
+    let layers = transfer.layers.as_deref()?;
+    if !transfer.downloads.is_empty() {
+        return None;
+    }
+    let inline = &transfer.inline;
+    let key = base_key(solver, state, transfer)
+        .with("from", ChainId::of(layers).map(|chain| chain.to_string()))
+        .with("paths", &transfer.paths)
+        .with("inline", inline)
+        .with("exclude", &transfer.exclude)
+        .with("parents", transfer.parents)
+        .with("destination", &transfer.destination)
+        .with("working directory", state.workdir())
+        .with("mode", transfer.mode.as_ref().map(ModeChange::as_str))
+        .with("unpack", format!("{:?}", transfer.unpack));
+    Some(key)
+}
+
+fn full_key(solver: &Solver<'_>, state: &StageState, transfer: &Transfer, content: &Digest) -> Key {
+    base_key(solver, state, transfer).with("files", content)
+}
+
+fn base_key(solver: &Solver<'_>, state: &StageState, transfer: &Transfer) -> Key {
+    Key::new("copy", transfer.below(state))
+        .with("owner", &transfer.owner)
+        .with("link", transfer.link)
+        .with("source date epoch", solver.request.source_date_epoch)
+}
+
+fn execute(
+    solver: &Solver<'_>,
+    place: StepPlace,
+    state: &StageState,
+    transfer: &Transfer,
+    tree: &Tree<'_>,
+) -> Result<ActiveSnapshot, BuildError> {
+    let active = solver.store.prepare(transfer.below(state), &PrepareOptions::default())?;
+    let owner = owner(solver, &active, transfer).map_err(|problem| problem.at(place.span))?;
+    let failed = |error: CopyError| failed(error, transfer).at(place.span);
+    let prepared = prepared(solver, state, transfer, tree, owner).map_err(failed)?;
+    prepared.apply(active.root()).map_err(failed)?;
+    Ok(active)
+}
+
+/// The owner that `--chown` names, looked up in the image's own files.
+fn owner(
+    solver: &Solver<'_>,
+    active: &ActiveSnapshot,
+    transfer: &Transfer,
+) -> Result<Option<(u32, u32)>, Problem> {
+    let Some(text) = &transfer.owner else { return Ok(None) };
+    let (owner, unknown) = file_owner(active.root(), text)?;
+    if let (Some(name), false) = (unknown, is_numeric_owner(text)) {
+        let note = format!("--chown={text}: the image does not know {name:?}; the files belong to root");
+        solver.emit(BuildEvent::Note(note));
+    }
+    Ok(Some(owner))
+}
+
+/// The entry that `docker history` shows.
+fn history(transfer: &Transfer) -> String {
+    let mut text = transfer.instruction.to_owned();
+    if transfer.parents {
+        text.push_str(" --parents");
+    }
+    if let Some(owner) = &transfer.owner {
+        text.push_str(&format!(" --chown={owner}"));
+    }
+    if let Some(mode) = &transfer.mode {
+        text.push_str(&format!(" --chmod={}", mode.as_str()));
+    }
+    let urls = transfer.downloads.iter().map(|download| download.url.as_str());
+    for word in urls.chain(transfer.paths.iter().map(String::as_str)) {
+        text.push_str(&format!(" {word}"));
+    }
+    for (name, _) in &transfer.inline {
+        text.push_str(&format!(" <<{name}"));
+    }
+    text.push_str(&format!(" {}", transfer.destination));
+    text
+}
+
+fn failed(error: CopyError, transfer: &Transfer) -> Problem {
+    let help = match &error {
+        CopyError::FileOverDirectory { .. } => {
+            Some("end the destination with / to copy into the directory".to_owned())
+        }
+        CopyError::DirectoryOverFile { .. } => {
+            Some("choose another destination, or remove the file first".to_owned())
+        }
+        CopyError::Source(_) => Some(match &transfer.origin {
+            Origin::Context => {
+                "sources are paths inside the build context; `lbuild context ls` shows what is in it"
+                    .to_owned()
+            }
+            _ => "sources are paths inside what --from names".to_owned(),
+        }),
+        _ => None,
+    };
+    let problem = Problem::from(error);
+    match help {
+        Some(help) => problem.help(help),
+        None => problem,
+    }
+}
+
+impl Transfer {
+    /// The layers that the copy sees: none with `--link`, so that its layer serves on any base. As in
+    /// BuildKit, `--chmod` turns that off.
+    fn below<'a>(&self, state: &'a StageState) -> &'a [DiffId] {
+        if self.link && self.mode.is_none() { &[] } else { &state.layers }
+    }
+}
+
+impl Download {
+    /// The download as a source of a copy.
+    fn source(&self) -> CopySource<'_> {
+        match &self.tree {
+            Some(root) => CopySource::Tree {
+                tree: lbuild_build_context::SourceTree::new(root),
+                pattern: "/".to_owned(),
+            },
+            None => CopySource::Download { file: &self.file, name: self.name.clone(), mtime: self.mtime },
+        }
+    }
+}

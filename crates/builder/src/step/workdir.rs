@@ -1,0 +1,94 @@
+//! WORKDIR: the directory is made if it does not exist, and then the step has a layer.
+
+use std::path::{Component, Path, PathBuf};
+
+use lbuild_layer_store::{ActiveSnapshot, PrepareOptions};
+use rustix::fs::{AtFlags, Gid, Mode, Uid, chownat};
+
+use crate::BuildError;
+use crate::key::Key;
+use crate::problem::Problem;
+use crate::solve::{Solver, StepPlace};
+use crate::state::StageState;
+use crate::user::file_owner;
+
+/// Applies a WORKDIR.
+///
+/// # Errors
+/// A path that cannot be expanded, or leads through something that is no directory.
+pub(crate) fn workdir(
+    solver: &Solver<'_>,
+    place: StepPlace,
+    state: &mut StageState,
+    word: &str,
+) -> Result<(), BuildError> {
+    let path = solver.expand(state, word).map_err(|problem| problem.at(place.span))?;
+    let directory = absolute(state.workdir(), &path);
+    state.image.config.working_dir.clone_from(&directory);
+    state.has_workdir = true;
+    let user = state.image.config.user.clone();
+    let mut key = Key::new("workdir", &state.layers)
+        .with("path", &directory)
+        .with("source date epoch", solver.request.source_date_epoch);
+    if !user.is_empty() {
+        key = key.with("user", &user);
+    }
+    let history = format!("WORKDIR {directory}");
+    solver.step(place, state, key, history, |state| {
+        let active = solver.store.prepare(&state.layers, &PrepareOptions::default())?;
+        make(&active, Path::new(&directory), &user).map_err(|problem| problem.at(place.span))?;
+        Ok(active)
+    })
+}
+
+/// Makes the directory and its missing parents; they belong to `user`, as in BuildKit.
+fn make(active: &ActiveSnapshot, directory: &Path, user: &str) -> Result<(), Problem> {
+    let made = active.root().create_dir_all(directory, Mode::from(0o755)).map_err(|error| {
+        Problem::because(format!("cannot make the working directory {}", directory.display()), error)
+            .help("a part of the path exists and is no directory, or a symbolic link leads in a circle")
+    })?;
+    if made.is_empty() || user.is_empty() {
+        return Ok(());
+    }
+    let ((uid, gid), _) = file_owner(active.root(), user)?;
+    for path in made {
+        let entry = active.root().locate(&path)?;
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        chownat(&entry.parent, &entry.name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(std::io::Error::from)?;
+    }
+    Ok(())
+}
+
+/// `path`, or `path` below `current` if it is relative, without `.` and `..`.
+pub(crate) fn absolute(current: &str, path: &str) -> String {
+    let mut clean = PathBuf::from("/");
+    for component in Path::new(current).join(path).components() {
+        match component {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    clean.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_absolute_and_clean() {
+        for (current, path, expected) in [
+            ("/", "a", "/a"),
+            ("/a", "b/../c", "/a/c"),
+            ("/a", "/x//y/.", "/x/y"),
+            ("/a", "../../..", "/"),
+            ("/a", ".", "/a"),
+        ] {
+            assert_eq!(absolute(current, path), expected, "{current} {path}");
+        }
+    }
+}
