@@ -9,6 +9,7 @@ mod command;
 mod conformance;
 mod counts;
 mod demo;
+mod deny;
 mod dockerd;
 mod packages;
 mod rootfs;
@@ -36,6 +37,10 @@ Usage:
 
   cargo xtask conformance [CASE...]
       Run the conformance cases in ../shared/conformance, all or by name or glob.
+
+  cargo xtask deny
+      Check the dependencies' licences and sources by deny.toml; installs
+      cargo-deny if it is missing.
 ";
 
 fn main() -> ExitCode {
@@ -66,6 +71,7 @@ fn dispatch(arguments: &[String]) -> Result<bool, Failure> {
             let lbuild = workspace::build_release()?;
             conformance::run(&lbuild, rest).map(Counts::is_success)
         }
+        "deny" => deny::check().map(|()| true),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(true)
