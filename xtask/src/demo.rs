@@ -10,8 +10,8 @@ use crate::workspace;
 
 const IMAGE: &str = "lbuild-demo";
 
-/// A layer with more entries than this is shown in part.
-const SHOWN_ENTRIES: usize = 12;
+/// A step with more changes than this is shown in part.
+const SHOWN_CHANGES: usize = 12;
 
 /// Makes a root file system (of Debian if `debian`), builds an image from it in a store below
 /// cargo's target folder, shows its layers, and runs it in Docker where a daemon answers.
@@ -38,11 +38,12 @@ pub fn demo(debian: bool) -> Result<(), Failure> {
     heading("lbuild history: the steps, and the layers that they made");
     run_command(lbuild.command().args(["history", IMAGE]))?;
 
-    heading("What each layer holds");
-    run_command(lbuild.command().args(["save", "--output"]).arg(&image).arg(IMAGE))?;
-    show_layers(&image)?;
+    heading("lbuild diff: what each step changed");
+    let changes = run_quietly(lbuild.command().args(["diff", IMAGE]))?;
+    print!("{}", abridged(&changes));
 
     heading("docker run");
+    run_command(lbuild.command().args(["save", "--output"]).arg(&image).arg(IMAGE))?;
     run_in_docker(&image)
 }
 
@@ -67,31 +68,19 @@ fn run_command(command: &mut Command) -> Result<(), Failure> {
     run(command)
 }
 
-/// Lists the entries of each layer in an image archive, the first layer's in part.
-fn show_layers(image: &Path) -> Result<(), Failure> {
-    let manifest = run_quietly(command("tar", ["-xOf"]).arg(image).arg("manifest.json"))?;
-    for (number, layer) in layers(&manifest).iter().enumerate() {
-        let listing = run_quietly(
-            command("sh", ["-c", "tar -xOf \"$1\" \"$2\" | tar -t", "sh"]).arg(image).arg(layer),
-        )?;
-        let entries: Vec<&str> = listing.lines().collect();
-        println!("layer {}: {} entries ({layer})", number + 1, entries.len());
-        for entry in entries.iter().take(SHOWN_ENTRIES) {
-            println!("    {entry}");
-        }
-        if entries.len() > SHOWN_ENTRIES {
-            println!("    …");
+/// The output of `lbuild diff` with the first changes of each step.
+fn abridged(changes: &str) -> String {
+    let (mut text, mut count) = (String::new(), 0);
+    for line in changes.lines() {
+        count = if line.starts_with('#') { 0 } else { count + 1 };
+        if count <= SHOWN_CHANGES {
+            text += line;
+            text.push('\n');
+        } else if count == SHOWN_CHANGES + 1 {
+            text += "  …\n";
         }
     }
-    Ok(())
-}
-
-/// The paths in `"Layers":[…]` of a docker archive's `manifest.json`.
-fn layers(manifest: &str) -> Vec<String> {
-    let after = manifest.split_once("\"Layers\"").map_or("", |(_, after)| after);
-    let list =
-        after.split_once('[').and_then(|(_, after)| after.split_once(']')).map_or("", |(list, _)| list);
-    list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+    text
 }
 
 fn run_in_docker(image: &Path) -> Result<(), Failure> {
@@ -119,16 +108,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_manifests_layers_are_read() {
-        for (manifest, expected) in [
-            (
-                r#"[{"Config":"c","Layers":["blobs/a","blobs/b"],"RepoTags":["x:1"]}]"#,
-                vec!["blobs/a", "blobs/b"],
-            ),
-            (r#"[{"Layers": [], "RepoTags": ["x:1"]}]"#, vec![]),
-            ("", vec![]),
-        ] {
-            assert_eq!(layers(manifest), expected, "{manifest}");
-        }
+    fn a_long_list_of_changes_is_shown_in_part() {
+        let list: String = (0..20).map(|number| format!("  + /{number}\n")).collect();
+        let text = abridged(&format!("#1 ADD\n{list}#2 RUN\n  + /f\n"));
+        assert_eq!(text.lines().count(), 1 + SHOWN_CHANGES + 1 + 2, "{text}");
+        assert!(text.ends_with("  …\n#2 RUN\n  + /f\n"), "{text}");
     }
 }
