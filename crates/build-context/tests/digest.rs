@@ -1,5 +1,7 @@
 //! Digests of selections, and the memo that saves reading.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::fs::{self, File, Permissions};
@@ -11,6 +13,8 @@ use common::{add, folder, root};
 use lbuild_build_context::{DigestMemo, Metadata, Relevant, Selector, SourceTree, select};
 use lbuild_oci::Digest;
 use tempfile::TempDir;
+
+type Change = fn(&Path);
 
 const ALL: Relevant = Relevant { owner: true, mode: true };
 
@@ -27,7 +31,7 @@ fn digest(folder: &TempDir, pattern: &str) -> Digest {
 
 #[test]
 fn what_a_copy_takes_over_changes_the_digest() {
-    let changes: [(&str, fn(&Path)); 8] = [
+    let changes: [(&str, Change); 8] = [
         ("content", |folder| fs::write(folder.join("d/a"), "other").unwrap()),
         ("name", |folder| fs::rename(folder.join("d/a"), folder.join("d/z")).unwrap()),
         ("place", |folder| fs::rename(folder.join("d/a"), folder.join("d/e/a")).unwrap()),

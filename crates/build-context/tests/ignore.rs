@@ -1,5 +1,7 @@
 //! `.dockerignore`: each rule with an example, and moby's own table where it is at hand.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::path::Path;

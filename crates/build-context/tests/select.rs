@@ -1,5 +1,7 @@
 //! What sources select, as BuildKit does.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::{folder, paths, root};

@@ -1,5 +1,7 @@
 //! Contexts that come as a stream.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::fs;
