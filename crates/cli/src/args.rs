@@ -1,0 +1,370 @@
+//! The command line.
+
+mod build;
+pub mod csv;
+mod values;
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use lbuild_oci::Reference;
+
+pub use build::{BuildArgs, ProgressStyle, Pull};
+pub use values::{Assignment, is_url};
+
+use crate::{exit, units};
+
+/// Builds images from Dockerfiles, without a daemon.
+///
+/// `lbuild -t NAME .` builds the Dockerfile in this folder and keeps the image in the store;
+/// `build` may be left out.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lbuild",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    after_help = exit::HELP,
+    after_long_help = long_help()
+)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct GlobalArgs {
+    /// The store's folder [default: /var/lib/lbuild as root, else $XDG_DATA_HOME/lbuild]
+    #[arg(long, global = true, value_name = "DIR", env = "LBUILD_ROOT", hide_env_values = true)]
+    pub root: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build an image from a Dockerfile
+    #[command(visible_alias = "b", after_long_help = build::EXAMPLES)]
+    Build(Box<BuildArgs>),
+    /// Check a Dockerfile without building it
+    Check(CheckArgs),
+    /// List images
+    #[command(visible_alias = "ls")]
+    Images(ImagesArgs),
+    /// Show an image's configuration, layers and folders as JSON
+    Inspect(InspectArgs),
+    /// Show how an image came to be, newest step first
+    History(HistoryArgs),
+    /// Show what each step of an image added, changed and deleted
+    Diff(DiffArgs),
+    /// Give an image another name
+    Tag(TagArgs),
+    /// Remove names, and images that have no other name
+    Rmi(RmiArgs),
+    /// Bring images from an archive into the store
+    Load(LoadArgs),
+    /// Write an image to an archive that Docker, podman and skopeo read
+    Save(SaveArgs),
+    /// Look at an image's files, read-only
+    Mount(MountArgs),
+    /// End a look at an image's files
+    #[command(visible_alias = "unmount")]
+    Umount(UmountArgs),
+    /// Remove what no image and no recent build uses
+    Prune(PruneArgs),
+    /// Print a shell's completion script
+    Completions(CompletionsArgs),
+    /// Print the version
+    Version,
+}
+
+/// `lbuild check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The Dockerfile [default: PATH/Dockerfile]; - reads it from standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// The form of the findings
+    #[arg(long, value_enum, default_value_t = CheckFormat::Human)]
+    pub format: CheckFormat,
+    /// The context's folder
+    #[arg(default_value = ".")]
+    pub path: PathBuf,
+}
+
+/// The form of `check`'s findings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)]
+pub enum CheckFormat {
+    Human,
+    Json,
+    Sarif,
+}
+
+/// A table for people, or JSON for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)]
+pub enum TableFormat {
+    Table,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `lbuild images`.
+#[derive(Debug, Args)]
+pub struct ImagesArgs {
+    /// Only images whose name begins with this
+    pub name: Option<String>,
+    /// Only print ids
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// A table, or one JSON object a line
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    pub format: TableFormat,
+    /// Do not shorten ids
+    #[arg(long)]
+    pub no_trunc: bool,
+}
+
+/// `lbuild inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// Names or ids
+    #[arg(required = true, value_name = "IMAGE")]
+    pub images: Vec<String>,
+}
+
+/// `lbuild history`.
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// A name or an id
+    pub image: String,
+    /// A table, or one JSON object a line
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    pub format: TableFormat,
+    /// Do not shorten ids and instructions
+    #[arg(long)]
+    pub no_trunc: bool,
+}
+
+/// `lbuild diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// A name or an id
+    pub image: String,
+    /// Only this step, counted as `lbuild history` lists them, the oldest being 1
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub step: Option<u32>,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `lbuild tag`.
+#[derive(Debug, Args)]
+pub struct TagArgs {
+    /// A name or an id
+    pub source: String,
+    /// The new name
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<Reference>,
+}
+
+/// `lbuild rmi`.
+#[derive(Debug, Args)]
+pub struct RmiArgs {
+    /// Names or ids
+    #[arg(required = true, value_name = "IMAGE")]
+    pub images: Vec<String>,
+    /// Remove an image that is given by its id and has several names; say nothing of missing ones
+    #[arg(short, long)]
+    pub force: bool,
+}
+
+/// `lbuild load`.
+#[derive(Debug, Args)]
+pub struct LoadArgs {
+    /// The archive, or an OCI layout's folder [default: standard input]
+    #[arg(short, long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    /// A name for the image, if the archive holds one
+    #[arg(short, long = "tag", value_name = "NAME")]
+    pub tags: Vec<Reference>,
+    /// Which image to take where the archive has one for several
+    #[arg(long, value_name = "OS/ARCH")]
+    pub platform: Option<lbuild_oci::Platform>,
+    /// Only print ids
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// `lbuild save`.
+#[derive(Debug, Args)]
+pub struct SaveArgs {
+    /// A name or an id
+    pub image: String,
+    /// The file; - is standard output
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub output: PathBuf,
+}
+
+/// `lbuild mount`.
+#[derive(Debug, Args)]
+pub struct MountArgs {
+    /// A name or an id
+    pub image: String,
+    /// An empty folder [default: one in the store, which is printed]
+    pub dir: Option<PathBuf>,
+}
+
+/// `lbuild umount`.
+#[derive(Debug, Args)]
+pub struct UmountArgs {
+    /// The folder
+    pub dir: PathBuf,
+}
+
+/// `lbuild prune`.
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// Also forget steps of recent builds, and images without a name
+    #[arg(short, long)]
+    pub all: bool,
+    /// Keep what builds used within this time [default: 7d]
+    #[arg(long, value_name = "TIME", value_parser = units::parse_duration, conflicts_with = "all")]
+    pub keep_duration: Option<Duration>,
+    /// Only say what would be removed
+    #[arg(long)]
+    pub dry_run: bool,
+    /// For scripts written for Docker: nothing is asked anyway
+    #[arg(short, long, hide = true)]
+    pub force: bool,
+}
+
+/// `lbuild completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// Reads the command line; ends the process with a message where it is wrong or asks for help.
+pub fn parse() -> Cli {
+    Cli::parse_from(with_default_command(std::env::args_os().collect()))
+}
+
+/// Inserts `build` where the command line names no command: `lbuild -t x .` is `lbuild build -t x .`.
+fn with_default_command(mut args: Vec<OsString>) -> Vec<OsString> {
+    let commands = Cli::command();
+    let is_command = |word: &OsStr| {
+        commands
+            .get_subcommands()
+            .any(|command| word == command.get_name() || command.get_all_aliases().any(|alias| word == alias))
+    };
+    let mut at = 1;
+    while let Some(arg) = args.get(at) {
+        match arg.to_str() {
+            Some("--root") => at += 2,
+            Some(global) if global.starts_with("--root=") => at += 1,
+            Some("-h" | "--help" | "-V" | "--version") => return args,
+            _ if is_command(arg) => return args,
+            _ => {
+                args.insert(at, "build".into());
+                return args;
+            }
+        }
+    }
+    args
+}
+
+fn long_help() -> String {
+    format!(
+        "\
+Examples:
+  lbuild -t app .                        build ./Dockerfile, keep the image as app:latest
+  lbuild -t app -o app.tar .             and write it to an archive
+  lbuild save app | docker load          hand an image to Docker
+  lbuild load -i debian.tar              bring in a base image that `docker save` wrote
+  lbuild history app                     the image's steps and what each one weighs
+  lbuild diff app                        the files that each step changed
+
+A folder named like a command is written with a ./ before it: lbuild ./images
+
+{}",
+        exit::HELP
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn completed(line: &str) -> String {
+        let args = with_default_command(line.split(' ').map(OsString::from).collect());
+        args.join(OsStr::new(" ")).into_string().unwrap()
+    }
+
+    #[test]
+    fn build_may_be_left_out() {
+        for (line, expected) in [
+            ("lbuild -t x .", "lbuild build -t x ."),
+            ("lbuild .", "lbuild build ."),
+            ("lbuild -", "lbuild build -"),
+            ("lbuild -t images .", "lbuild build -t images ."),
+            ("lbuild ./images", "lbuild build ./images"),
+            ("lbuild --root /s .", "lbuild --root /s build ."),
+            ("lbuild --root=/s -t x .", "lbuild --root=/s build -t x ."),
+            ("lbuild build .", "lbuild build ."),
+            ("lbuild images", "lbuild images"),
+            ("lbuild --root images images", "lbuild --root images images"),
+            ("lbuild unmount /x", "lbuild unmount /x"),
+            ("lbuild --help", "lbuild --help"),
+            ("lbuild --version", "lbuild --version"),
+            ("lbuild -t x --help", "lbuild build -t x --help"),
+            ("lbuild", "lbuild"),
+        ] {
+            assert_eq!(completed(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_scripts_for_docker_say_is_accepted() {
+        let line = "lbuild build --rm --force-rm=false --compress --pull --provenance=false --sbom=false \
+                    --builder=default --isolation default --cpu-shares 512 --cache-from x --memory 1g -t x -t y:2 .";
+        let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+        let Command::Build(build) = cli.command else { panic!("not a build: {cli:?}") };
+        assert_eq!(build.tags.len(), 2);
+        assert_eq!(build.memory, Some(1 << 30));
+        assert_eq!(build.ignored.without_effect(), ["--cache-from", "--cpu-shares"]);
+    }
+
+    #[test]
+    fn wrong_command_lines_are_refused() {
+        for line in [
+            "lbuild build -t UPPER .",
+            "lbuild build --frozen --no-cache .",
+            "lbuild build --progress loud .",
+            "lbuild build --platform a/b/c/d .",
+            "lbuild build . extra",
+            "lbuild tag x",
+            "lbuild prune --all --keep-duration 1h",
+            "lbuild diff x 0",
+            "lbuild save",
+        ] {
+            let error = Cli::try_parse_from(line.split(' ')).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Values of options that are more than a word.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use lbuild_builder::{Entitlement, NamedContext, Secret};
+use lbuild_parser::Network;
+
+use super::csv;
+
+/// `NAME=VALUE`; a name alone takes the value that the environment has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// The name.
+    pub name: String,
+    /// The value as written.
+    pub value: Option<String>,
+}
+
+/// Reads `NAME[=VALUE]`.
+pub fn assignment(text: &str) -> Result<Assignment, String> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (text, None),
+    };
+    if name.is_empty() {
+        return Err("the name is missing: expected NAME=VALUE".to_owned());
+    }
+    Ok(Assignment { name: name.to_owned(), value })
+}
+
+/// Reads `--secret id=NAME[,src=FILE|,env=VARIABLE]`; without a source it is the variable of that name,
+/// or else the file.
+pub fn secret(text: &str) -> Result<(String, Secret), String> {
+    let (mut id, mut kind, mut file, mut variable) = (None, None, None, None);
+    for (key, value) in csv::parse(text)? {
+        let value = value.ok_or_else(|| format!("{key:?} has no value: expected id=NAME,src=FILE"))?;
+        match key.as_str() {
+            "id" => id = Some(value),
+            "type" if ["file", "env"].contains(&value.as_str()) => kind = Some(value),
+            "type" => return Err(format!("type {value:?} is neither file nor env")),
+            "src" | "source" => file = Some(value),
+            "env" => variable = Some(value),
+            _ => return Err(format!("unknown key {key:?}: expected id, type, src or env")),
+        }
+    }
+    let id = id.filter(|id| !id.is_empty()).ok_or("the id is missing: expected id=NAME,src=FILE")?;
+    let secret = match (kind.as_deref(), file, variable) {
+        (_, Some(_), Some(_)) => return Err("src and env exclude each other".to_owned()),
+        (Some("file"), None, Some(_)) => return Err("type=file takes src, not env".to_owned()),
+        (Some("env"), Some(name), None) | (_, None, Some(name)) => Secret::Env(name),
+        (_, Some(path), None) => Secret::File(path.into()),
+        (Some("env"), None, None) => Secret::Env(id.clone()),
+        (Some("file"), None, None) => Secret::File(id.clone().into()),
+        (_, None, None) if std::env::var_os(&id).is_some() => Secret::Env(id.clone()),
+        (_, None, None) => Secret::File(id.clone().into()),
+    };
+    Ok((id, secret))
+}
+
+/// Reads `--ssh default` or `--ssh ID=SOCKET`; without a socket it is that of `SSH_AUTH_SOCK`.
+pub fn ssh(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((id, socket)) if !id.is_empty() && !socket.is_empty() => {
+            if socket.contains(',') {
+                return Err("one agent's socket is expected, not several keys".to_owned());
+            }
+            Ok((id.to_owned(), socket.into()))
+        }
+        Some(_) => Err("expected default or ID=SOCKET".to_owned()),
+        None => match std::env::var_os("SSH_AUTH_SOCK") {
+            Some(socket) if !socket.is_empty() => Ok((text.to_owned(), socket.into())),
+            _ => Err("SSH_AUTH_SOCK is not set: start ssh-agent, or give ID=SOCKET".to_owned()),
+        },
+    }
+}
+
+/// Reads `--build-context NAME=FOLDER` or `NAME=docker-image://IMAGE`.
+pub fn named_context(text: &str) -> Result<(String, NamedContext), String> {
+    let (name, value) = text
+        .split_once('=')
+        .filter(|(name, value)| !name.is_empty() && !value.is_empty())
+        .ok_or("expected NAME=FOLDER or NAME=docker-image://IMAGE")?;
+    let context = if let Some(image) = value.strip_prefix("docker-image://") {
+        NamedContext::Image(image.to_owned())
+    } else if is_url(value) || value.contains("://") {
+        return Err(format!("{value}: only folders and docker-image:// are supported so far"));
+    } else if Path::new(value).is_dir() {
+        NamedContext::Folder(value.into())
+    } else {
+        return Err(format!("{value} is not a folder; an image is written docker-image://{value}"));
+    };
+    Ok((name.to_lowercase(), context))
+}
+
+/// Whether Docker would fetch `text` rather than read a folder.
+///
+/// Source: <https://docs.docker.com/build/concepts/context/>
+pub fn is_url(text: &str) -> bool {
+    ["http://", "https://", "git://", "ssh://", "git@", "github.com/"]
+        .iter()
+        .any(|prefix| text.starts_with(prefix))
+}
+
+/// Reads `--add-host NAME:ADDRESS` or `NAME=ADDRESS`, an IPv6 address in brackets or not.
+///
+/// `host-gateway` is this machine, whose network a build shares.
+pub fn host(text: &str) -> Result<(String, String), String> {
+    let (name, address) = text
+        .split_once(['=', ':'])
+        .filter(|(name, _)| !name.is_empty())
+        .ok_or("expected NAME:ADDRESS, such as db.local:10.0.0.5")?;
+    if address == "host-gateway" {
+        return Ok((name.to_owned(), "127.0.0.1".to_owned()));
+    }
+    let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
+    match bare.parse::<IpAddr>() {
+        Ok(address) => Ok((name.to_owned(), address.to_string())),
+        Err(_) => Err(format!("{address:?} is not an IP address")),
+    }
+}
+
+/// Reads `--ulimit NAME=SOFT[:HARD]`; -1 is "no limit".
+pub fn ulimit(text: &str) -> Result<(String, u64, u64), String> {
+    const NAMES: [&str; 16] = [
+        "as",
+        "core",
+        "cpu",
+        "data",
+        "fsize",
+        "locks",
+        "memlock",
+        "msgqueue",
+        "nice",
+        "nofile",
+        "nproc",
+        "rss",
+        "rtprio",
+        "rttime",
+        "sigpending",
+        "stack",
+    ];
+    let (name, limits) = text.split_once('=').ok_or("expected NAME=SOFT[:HARD], such as nofile=1024:4096")?;
+    if !NAMES.contains(&name) {
+        return Err(format!("unknown limit {name:?}: expected one of {}", NAMES.join(", ")));
+    }
+    let limit = |text: &str| match text {
+        "-1" | "unlimited" => Ok(u64::MAX),
+        _ => text.parse().map_err(|_| format!("{text:?} is not a limit: expected a number, or -1 for none")),
+    };
+    let (soft, hard) = match limits.split_once(':') {
+        Some((soft, hard)) => (limit(soft)?, limit(hard)?),
+        None => (limit(limits)?, limit(limits)?),
+    };
+    if soft > hard {
+        return Err("the soft limit is above the hard one".to_owned());
+    }
+    Ok((name.to_owned(), soft, hard))
+}
+
+/// Reads `--cpus`: a positive number, `1.5`.
+pub fn cpus(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(cpus) if cpus.is_finite() && cpus > 0.0 => Ok(cpus),
+        _ => Err("expected a positive number of processors, such as 1.5".to_owned()),
+    }
+}
+
+/// Reads `--network`.
+pub fn network(text: &str) -> Result<Network, String> {
+    match text {
+        "default" | "bridge" => Ok(Network::Default),
+        "none" => Ok(Network::None),
+        "host" => Ok(Network::Host),
+        _ => Err("expected default, none or host".to_owned()),
+    }
+}
+
+/// Reads `--allow`.
+pub fn entitlement(text: &str) -> Result<Entitlement, String> {
+    match text {
+        "security.insecure" => Ok(Entitlement::SecurityInsecure),
+        "network.host" => Ok(Entitlement::NetworkHost),
+        _ => Err("expected security.insecure or network.host".to_owned()),
+    }
+}
+
+/// Reads `--security-opt no-new-privileges[=true|false]`, the one option that has a meaning here.
+pub fn no_new_privileges(text: &str) -> Result<bool, String> {
+    match text {
+        "no-new-privileges" | "no-new-privileges=true" | "no-new-privileges:true" => Ok(true),
+        "no-new-privileges=false" | "no-new-privileges:false" => Ok(false),
+        _ => Err("only no-new-privileges is supported; RUN --security=insecure needs --allow".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_come_from_files_or_the_environment() {
+        let file = |path: &str| Secret::File(path.into());
+        let variable = |name: &str| Secret::Env(name.to_owned());
+        for (text, id, expected) in [
+            ("id=key,src=/run/key", "key", file("/run/key")),
+            ("id=key,source=k", "key", file("k")),
+            (r#"id=key,"src=a,b""#, "key", file("a,b")),
+            ("type=file,id=key,src=k", "key", file("k")),
+            ("id=key,env=TOKEN", "key", variable("TOKEN")),
+            ("type=env,id=TOKEN", "TOKEN", variable("TOKEN")),
+            ("type=env,id=key,src=TOKEN", "key", variable("TOKEN")),
+            ("id=PATH", "PATH", variable("PATH")),
+            ("id=no-such-variable", "no-such-variable", file("no-such-variable")),
+        ] {
+            assert_eq!(secret(text), Ok((id.to_owned(), expected)), "{text}");
+        }
+    }
+
+    #[test]
+    fn wrong_secrets_are_refused() {
+        for text in [
+            "",
+            "key",
+            "src=k",
+            "id=,src=k",
+            "id=k,src=a,env=b",
+            "type=file,id=k,env=b",
+            "id=k,type=x",
+            "id=k,mode=0",
+        ] {
+            assert!(secret(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn hosts_have_an_address() {
+        for (text, name, address) in [
+            ("db:10.0.0.5", "db", "10.0.0.5"),
+            ("db=10.0.0.5", "db", "10.0.0.5"),
+            ("db:::1", "db", "::1"),
+            ("db=[2001:db8::1]", "db", "2001:db8::1"),
+            ("here:host-gateway", "here", "127.0.0.1"),
+        ] {
+            assert_eq!(host(text), Ok((name.to_owned(), address.to_owned())), "{text}");
+        }
+        for text in ["db", "db:", ":1.2.3.4", "db:1.2.3", "db:1.2.3.4 evil"] {
+            assert!(host(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn limits_have_a_soft_and_a_hard_value() {
+        for (text, expected) in [
+            ("nofile=1024:4096", ("nofile", 1024, 4096)),
+            ("nproc=64", ("nproc", 64, 64)),
+            ("core=-1", ("core", u64::MAX, u64::MAX)),
+            ("core=0:-1", ("core", 0, u64::MAX)),
+        ] {
+            let (name, soft, hard) = expected;
+            assert_eq!(ulimit(text), Ok((name.to_owned(), soft, hard)), "{text}");
+        }
+        for text in ["nofile", "files=1", "nofile=", "nofile=2:1", "nofile=1:2:3", "nofile=-2"] {
+            assert!(ulimit(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn urls_are_told_from_folders() {
+        for text in ["https://x/y.tar", "git@github.com:a/b", "github.com/a/b", "git://x"] {
+            assert!(is_url(text), "{text}");
+        }
+        for text in [".", "/srv/https", "github", "./github.com/a"] {
+            assert!(!is_url(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_argument_without_a_value_is_told_from_an_empty_one() {
+        let expect = |name: &str, value: Option<&str>| {
+            Ok(Assignment { name: name.to_owned(), value: value.map(str::to_owned) })
+        };
+        assert_eq!(assignment("A"), expect("A", None));
+        assert_eq!(assignment("A="), expect("A", Some("")));
+        assert_eq!(assignment("A=b=c"), expect("A", Some("b=c")));
+        assert!(assignment("=b").is_err());
+    }
+}

@@ -1,0 +1,58 @@
+//! The commands, one a file.
+
+mod build;
+mod check;
+mod completions;
+mod diff;
+mod history;
+mod images;
+mod inspect;
+mod load;
+mod mount;
+mod prune;
+mod rmi;
+mod save;
+mod tag;
+mod version;
+
+use lbuild_layer_store::{ImageRecord, Store};
+
+use crate::args::{Cli, Command};
+use crate::failure::Failure;
+use crate::root;
+
+/// Does what the command line asks for.
+pub fn run(Cli { global, command }: Cli) -> Result<(), Failure> {
+    let store = || root::open(&global);
+    match command {
+        Command::Build(args) => build::run(&global, *args),
+        Command::Check(args) => check::run(&args),
+        Command::Images(args) => images::run(&store()?, &args),
+        Command::Inspect(args) => inspect::run(&store()?, &args),
+        Command::History(args) => history::run(&store()?, &args),
+        Command::Diff(args) => diff::run(&store()?, &args),
+        Command::Tag(args) => tag::run(&store()?, &args),
+        Command::Rmi(args) => rmi::run(&store()?, &args),
+        Command::Load(args) => load::run(&store()?, args),
+        Command::Save(args) => save::run(&store()?, &args),
+        Command::Mount(args) => mount::mount(&store()?, &args),
+        Command::Umount(args) => mount::umount(&store()?, &args),
+        Command::Prune(args) => prune::run(&store()?, &args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Version => version::run(),
+    }
+}
+
+/// The image of a name or an id, which must be there.
+fn find(store: &Store, image: &str) -> Result<ImageRecord, Failure> {
+    store.find(image)?.ok_or_else(|| Failure::no_image(image))
+}
+
+/// Bytes of an image's layers, uncompressed.
+fn size(store: &Store, image: &ImageRecord) -> Result<u64, Failure> {
+    let mut size = 0;
+    for diff_id in &image.layers {
+        size += store.layer(diff_id)?.map_or(0, |layer| layer.size);
+    }
+    Ok(size)
+}

@@ -1,0 +1,100 @@
+//! `lbuild build`.
+
+mod inputs;
+mod request;
+mod result;
+
+use lbuild_builder::{BuildError, Cancel};
+use serde_json::json;
+
+use crate::args::{BuildArgs, GlobalArgs, ProgressStyle, Pull};
+use crate::diagnostics::{self, Source, Style};
+use crate::failure::{Failure, build_exit};
+use crate::output::{Destination, Form, Output};
+use crate::progress::Progress;
+use crate::signals::{self, Interruption};
+use crate::{export, root};
+use inputs::Inputs;
+use result::Delivery;
+
+/// Builds an image, names it, and takes it where the options say.
+pub fn run(global: &GlobalArgs, mut args: BuildArgs) -> Result<(), Failure> {
+    if args.load {
+        args.outputs.push(Output::new(Form::Load, Destination::None));
+    }
+    export::check(&args.outputs)?;
+    result::check(&args)?;
+    let store = root::open(global)?;
+    let Inputs { dockerfile, context } = inputs::read(&store, &args)?;
+    let source = Source::new(&dockerfile.name, &dockerfile.content);
+    let request = request::new(&args, dockerfile, context)?;
+    tell_what_has_no_effect(&args);
+
+    let cancel = Cancel::new().map_err(Failure::io("cannot prepare for signals"))?;
+    let interruption =
+        signals::cancel_on_signal(cancel.clone()).map_err(Failure::io("cannot prepare for signals"))?;
+    let style = if args.quiet { ProgressStyle::Quiet } else { args.progress };
+    let progress = Progress::start(style);
+    let built = lbuild_builder::build(&store, &request, &|event| progress.event(event), &cancel);
+    let warnings = progress.finish();
+    let took = progress.elapsed();
+    interruption.end();
+
+    if !args.quiet {
+        for warning in &warnings {
+            if progress.is_json() {
+                diagnostics::print(
+                    &json!({ "event": "warning", "diagnostic": source.json(warning) }).to_string(),
+                );
+            } else {
+                diagnostics::print(&format!("{}\n", source.render(warning, &Style::of_stderr())));
+            }
+        }
+    }
+    match built {
+        Err(error) => Err(failed(&source, &error, progress.is_json(), &interruption)),
+        Ok(_) if interruption.exit().is_some() => {
+            Err(failed(&source, &BuildError::Interrupted, progress.is_json(), &interruption))
+        }
+        Ok(outcome) => {
+            let epoch = request.source_date_epoch;
+            Delivery { store: &store, args: &args, outcome, epoch, took, json: progress.is_json() }.deliver()
+        }
+    }
+}
+
+/// Tells why the build failed, in the file where that is.
+fn failed(source: &Source, error: &BuildError, json: bool, interruption: &Interruption) -> Failure {
+    if json {
+        diagnostics::print(&source.error_json(error).to_string());
+        let exit = interruption.exit().unwrap_or_else(|| build_exit(error));
+        return Failure::Reported(exit);
+    }
+    if let (BuildError::Interrupted, Some(exit)) = (error, interruption.exit()) {
+        diagnostics::print("error: the build was interrupted; finished steps are in the cache");
+        return Failure::Reported(exit);
+    }
+    match build_exit(error) {
+        // Nothing of the Dockerfile's: no place in it to show.
+        exit if source.concerns(error) => {
+            diagnostics::print(&source.render_error(error, &Style::of_stderr()));
+            Failure::Reported(exit)
+        }
+        exit => {
+            diagnostics::print_error(error, crate::failure::build_help(error).as_deref());
+            Failure::Reported(exit)
+        }
+    }
+}
+
+fn tell_what_has_no_effect(args: &BuildArgs) {
+    if args.quiet || args.progress == ProgressStyle::Rawjson {
+        return;
+    }
+    for option in args.ignored.without_effect() {
+        diagnostics::print(&format!("note: {option} has no effect here"));
+    }
+    if args.pull == Some(Pull::Always) {
+        diagnostics::print("note: --pull has no effect: base images come from the store");
+    }
+}

@@ -1,0 +1,176 @@
+//! Options to a request that the builder takes.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use lbuild_builder::{BuildRequest, CacheUse, RunOptions, Secret};
+
+use crate::args::{Assignment, BuildArgs};
+use crate::dockerfile::Dockerfile;
+use crate::failure::Failure;
+
+const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
+
+/// The build that `args` ask for.
+pub fn new(
+    args: &BuildArgs,
+    dockerfile: Dockerfile,
+    context: Option<PathBuf>,
+) -> Result<BuildRequest, Failure> {
+    check_files(args)?;
+    let build_args = build_args(args)?;
+    let source_date_epoch = source_date_epoch(&build_args)?;
+    Ok(BuildRequest {
+        context,
+        dockerfile_path: dockerfile.path,
+        named_contexts: args.build_contexts.iter().cloned().collect(),
+        target: args.target.clone(),
+        build_args,
+        labels: values(&args.labels),
+        platform: args.platform.clone(),
+        cache: cache(args),
+        source_date_epoch,
+        run: run_options(args),
+        allow: args.allow.clone(),
+        secrets: args.secrets.iter().cloned().collect(),
+        ssh: args.ssh.iter().cloned().collect(),
+        ..BuildRequest::new(dockerfile.content)
+    })
+}
+
+/// Names and values; a name alone has the empty value.
+pub fn values(assignments: &[Assignment]) -> BTreeMap<String, String> {
+    assignments
+        .iter()
+        .map(|assignment| (assignment.name.clone(), assignment.value.clone().unwrap_or_default()))
+        .collect()
+}
+
+/// Secrets and sockets that are missing are told before the build rather than in the middle of it.
+fn check_files(args: &BuildArgs) -> Result<(), Failure> {
+    for (id, secret) in &args.secrets {
+        match secret {
+            Secret::File(path) => {
+                let failed = Failure::io(format!("cannot read the secret {id} from {}", path.display()));
+                fs::File::open(path).map_err(failed)?;
+            }
+            Secret::Env(name) if env::var_os(name).is_none() => {
+                return Err(Failure::usage(format!(
+                    "the secret {id} comes from the variable {name}, which is not set"
+                )));
+            }
+            Secret::Env(_) => {}
+        }
+    }
+    for (id, socket) in &args.ssh {
+        let failed = Failure::io(format!("cannot find the SSH agent {id} at {}", socket.display()));
+        fs::metadata(socket).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Files first, then options, then what the environment says of the time.
+fn build_args(args: &BuildArgs) -> Result<BTreeMap<String, String>, Failure> {
+    let mut all = BTreeMap::new();
+    for path in &args.build_arg_files {
+        all.extend(build_arg_file(path)?);
+    }
+    for Assignment { name, value } in &args.build_args {
+        // As Docker does: a name that the environment does not have is left out.
+        if let Some(value) = value.clone().or_else(|| env::var(name).ok()) {
+            all.insert(name.clone(), value);
+        }
+    }
+    if let Ok(epoch) = env::var(SOURCE_DATE_EPOCH) {
+        all.entry(SOURCE_DATE_EPOCH.to_owned()).or_insert(epoch);
+    }
+    Ok(all)
+}
+
+fn build_arg_file(path: &Path) -> Result<Vec<(String, String)>, Failure> {
+    let text = fs::read_to_string(path).map_err(Failure::io(format!("cannot read {}", path.display())))?;
+    parse_build_arg_file(&text)
+        .map_err(|line| Failure::usage(format!("{}:{line}: expected NAME=VALUE", path.display())))
+}
+
+/// Lines of NAME=VALUE; empty lines and those that begin with # are comments.
+///
+/// # Errors
+/// The number of a line that is neither.
+fn parse_build_arg_file(text: &str) -> Result<Vec<(String, String)>, usize> {
+    let mut all = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        match line.split_once('=') {
+            Some((name, value)) if !name.is_empty() => all.push((name.to_owned(), value.to_owned())),
+            _ => return Err(index + 1),
+        }
+    }
+    Ok(all)
+}
+
+fn source_date_epoch(build_args: &BTreeMap<String, String>) -> Result<Option<i64>, Failure> {
+    match build_args.get(SOURCE_DATE_EPOCH).map(|value| value.trim()) {
+        None | Some("") => Ok(None),
+        Some(value) => match value.parse() {
+            Ok(seconds) if seconds >= 0 => Ok(Some(seconds)),
+            _ => Err(Failure::usage(format!("{SOURCE_DATE_EPOCH} is {value:?}, not seconds since 1970"))),
+        },
+    }
+}
+
+fn cache(args: &BuildArgs) -> CacheUse {
+    if args.no_cache {
+        CacheUse::None
+    } else if args.frozen {
+        CacheUse::Only
+    } else if args.no_cache_filter.is_empty() {
+        CacheUse::All
+    } else {
+        CacheUse::Except(args.no_cache_filter.clone())
+    }
+}
+
+fn run_options(args: &BuildArgs) -> RunOptions {
+    RunOptions {
+        hosts: args.hosts.clone(),
+        shm_size: args.shm_size,
+        ulimits: args.ulimits.clone(),
+        network: args.network,
+        memory: args.memory,
+        cpus: args.cpus,
+        // Docker's "no limit" is -1, and 0 too.
+        pids: args.pids_limit.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0),
+        no_new_privileges: args.no_new_privileges.last().copied().unwrap_or(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_arguments_have_comments() {
+        let expected = vec![("A".to_owned(), "1".to_owned()), ("B".to_owned(), "x=y z".to_owned())];
+        assert_eq!(parse_build_arg_file("# note\nA=1\n\n  B=x=y z\n"), Ok(expected));
+        assert_eq!(parse_build_arg_file("A=1\nB\n"), Err(2));
+        assert_eq!(parse_build_arg_file("=1"), Err(1));
+    }
+
+    #[test]
+    fn the_time_is_in_seconds() {
+        for (value, expected) in [("0", Some(0)), ("1700000000", Some(1_700_000_000)), ("", None)] {
+            let args = BTreeMap::from([(SOURCE_DATE_EPOCH.to_owned(), value.to_owned())]);
+            assert_eq!(source_date_epoch(&args).unwrap(), expected, "{value}");
+        }
+        for value in ["yesterday", "-1", "1.5"] {
+            let args = BTreeMap::from([(SOURCE_DATE_EPOCH.to_owned(), value.to_owned())]);
+            assert!(source_date_epoch(&args).is_err(), "{value}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What becomes of a built image: names, outputs, files about it, and what the user is told.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use lbuild_builder::BuildOutcome;
+use lbuild_exporter::{ExportOptions, manifest};
+use lbuild_layer_store::Store;
+use lbuild_oci::Reference;
+use serde_json::json;
+
+use super::request::values;
+use crate::args::BuildArgs;
+use crate::commands::size;
+use crate::export::Export;
+use crate::failure::Failure;
+use crate::output::{Destination, Form};
+use crate::{aside, diagnostics, units};
+
+/// A built image that is in the store and has no name yet.
+pub struct Delivery<'a> {
+    /// Where it is.
+    pub store: &'a Store,
+    /// What the user asked for.
+    pub args: &'a BuildArgs,
+    /// What the builder made.
+    pub outcome: BuildOutcome,
+    /// `SOURCE_DATE_EPOCH`, in seconds since the Unix epoch.
+    pub epoch: Option<i64>,
+    /// How long the build took.
+    pub took: Duration,
+    /// Whether a program reads standard error.
+    pub json: bool,
+}
+
+/// Finds what is wrong with the files to write before a long build, rather than after it.
+pub fn check(args: &BuildArgs) -> Result<(), Failure> {
+    for path in [&args.iidfile, &args.metadata_file].into_iter().flatten() {
+        aside::check(path).map_err(Failure::io(format!("cannot write {}", path.display())))?;
+    }
+    names(args).map(drop)
+}
+
+/// All names that the image gets.
+fn names(args: &BuildArgs) -> Result<Vec<Reference>, Failure> {
+    let mut names = args.tags.clone();
+    for name in args.outputs.iter().flat_map(|output| &output.names) {
+        names.push(name.parse().map_err(|error| Failure::usage(format!("-o name={name}: {error}")))?);
+    }
+    let mut unique = Vec::new();
+    for name in names {
+        if !unique.contains(&name) {
+            unique.push(name);
+        }
+    }
+    Ok(unique)
+}
+
+impl Delivery<'_> {
+    /// Names the image, writes its outputs, and tells the user.
+    pub fn deliver(mut self) -> Result<(), Failure> {
+        let names = names(self.args)?;
+        self.annotate()?;
+        for name in &names {
+            self.store.tag(name, &self.outcome.image.id)?;
+        }
+        let notes = self.export(&names)?;
+        self.write_files(&names)?;
+        self.tell(&names, &notes)
+    }
+
+    /// Keeps `--annotation` with the image, so that a later `save` has it too.
+    fn annotate(&mut self) -> Result<(), Failure> {
+        let image = &mut self.outcome.image;
+        if self.args.annotations.is_empty() {
+            return Ok(());
+        }
+        image.annotations.extend(values(&self.args.annotations));
+        let (_, config) = self.store.image_config(&image.id)?;
+        self.store.put_image(image, &config)?;
+        Ok(self.store.flush()?)
+    }
+
+    fn export(&self, names: &[Reference]) -> Result<Vec<String>, Failure> {
+        let export = Export { store: self.store, image: &self.outcome.image, names, epoch: self.epoch };
+        let mut notes = Vec::new();
+        for output in &self.args.outputs {
+            notes.extend(export.write(output)?);
+        }
+        Ok(notes)
+    }
+
+    fn write_files(&self, names: &[Reference]) -> Result<(), Failure> {
+        let write = |path: &Path, content: &[u8]| {
+            aside::write(path, content).map_err(Failure::io(format!("cannot write {}", path.display())))
+        };
+        if let Some(path) = &self.args.iidfile {
+            write(path, self.outcome.image.id.to_string().as_bytes())?;
+        }
+        if let Some(path) = &self.args.metadata_file {
+            write(path, &self.metadata(names)?)?;
+        }
+        Ok(())
+    }
+
+    /// The keys that buildx writes, so far as they have a meaning here.
+    ///
+    /// Source: <https://docs.docker.com/reference/cli/docker/buildx/build/#metadata-file>
+    fn metadata(&self, names: &[Reference]) -> Result<Vec<u8>, Failure> {
+        let image = &self.outcome.image;
+        let export = Export { store: self.store, image, names, epoch: self.epoch };
+        let image_output =
+            self.args.outputs.iter().find(|output| !matches!(output.form, Form::Tar | Form::Local));
+        let options = match image_output {
+            Some(output) => export.options(output),
+            None => ExportOptions { names: names.to_vec(), ..ExportOptions::default() },
+        };
+        let (bytes, digest) = manifest(self.store, image, &options)?;
+        let all: Vec<String> = names.iter().map(Reference::to_string).collect();
+        let metadata = json!({
+            "containerimage.config.digest": image.id,
+            "containerimage.digest": digest,
+            "containerimage.descriptor": {
+                "mediaType": lbuild_oci::MediaType::Manifest,
+                "digest": digest,
+                "size": bytes.len(),
+            },
+            "image.name": all.join(","),
+        });
+        Ok(format!("{metadata:#}\n").into_bytes())
+    }
+
+    /// Says what was built. Standard output is left alone where the image itself goes there.
+    fn tell(&self, names: &[Reference], notes: &[String]) -> Result<(), Failure> {
+        let id = self.outcome.image.id;
+        if self.json {
+            let names: Vec<String> = names.iter().map(Reference::to_string).collect();
+            let (executed, cached) = (self.outcome.executed, self.outcome.cached);
+            let event = json!({
+                "event": "built", "time": self.took.as_millis() as f64 / 1000.0,
+                "image": id, "names": names, "executed": executed, "cached": cached,
+            });
+            diagnostics::print(&event.to_string());
+        }
+        let to_stdout = self.args.outputs.iter().any(|output| output.destination == Destination::Stdout);
+        if to_stdout {
+            return Ok(());
+        }
+        let mut out = io::stdout().lock();
+        if self.args.quiet {
+            writeln!(out, "{id}")?;
+        } else if !self.json {
+            out.write_all(self.summary(names, notes)?.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn summary(&self, names: &[Reference], notes: &[String]) -> Result<String, Failure> {
+        let image = &self.outcome.image;
+        let familiar: Vec<String> = names.iter().map(Reference::familiar).collect();
+        let shown = if familiar.is_empty() { "none".to_owned() } else { familiar.join(", ") };
+        let mut text = format!("image  {}\n", image.id);
+        text += &format!("name   {shown}\n");
+        let layers = count(image.layers.len(), "layer");
+        text += &format!("size   {} in {layers}\n", units::size(size(self.store, image)?));
+        let BuildOutcome { executed, cached, .. } = self.outcome;
+        text += &format!("steps  {executed} run, {cached} cached, {}\n", units::duration(self.took));
+        for note in notes {
+            text += &format!("{note}\n");
+        }
+        if self.args.outputs.is_empty() {
+            let name = familiar.first().cloned().unwrap_or_else(|| image.id.short());
+            text += &format!("\nTo load it into Docker: lbuild save {name} | docker load\n");
+        }
+        Ok(text)
+    }
+}
+
+fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}

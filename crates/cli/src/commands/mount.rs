@@ -1,0 +1,54 @@
+//! `lbuild mount` and `lbuild umount`.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use lbuild_layer_store::Store;
+use lbuild_oci::Digest;
+
+use super::find;
+use crate::args::{MountArgs, UmountArgs};
+use crate::failure::Failure;
+
+/// Shows an image's merged files in a folder, and prints the folder.
+pub fn mount(store: &Store, args: &MountArgs) -> Result<(), Failure> {
+    let image = find(store, &args.image)?;
+    let target = args.dir.clone().unwrap_or_else(|| default_target(store, &image.id));
+    let failed = || Failure::io(format!("cannot mount on {}", target.display()));
+    match &args.dir {
+        None => fs::create_dir_all(&target).map_err(failed())?,
+        Some(_) => check(&target).map_err(failed())?,
+    }
+    store.mount(&image.id, &target)?;
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}", target.display())?;
+    Ok(())
+}
+
+/// Ends it.
+pub fn umount(store: &Store, args: &UmountArgs) -> Result<(), Failure> {
+    store.unmount(&args.dir)?;
+    // A folder that `mount` made goes too; one of the user's stays.
+    if args.dir.parent() == Some(&folder(store)) {
+        let _ = fs::remove_dir(&args.dir);
+    }
+    Ok(())
+}
+
+/// Where an image is shown if the user names no folder.
+pub fn default_target(store: &Store, id: &Digest) -> PathBuf {
+    folder(store).join(id.short())
+}
+
+fn folder(store: &Store) -> PathBuf {
+    store.root().join("mounts")
+}
+
+/// A mount would hide what is in the folder.
+fn check(target: &Path) -> io::Result<()> {
+    match fs::read_dir(target)?.next() {
+        None => Ok(()),
+        Some(_) => Err(io::ErrorKind::DirectoryNotEmpty.into()),
+    }
+}

@@ -1,0 +1,56 @@
+//! `lbuild prune`.
+
+use std::io::{self, Write};
+
+use lbuild_layer_store::{PruneOptions, PruneReport, Removed, Store};
+
+use crate::args::PruneArgs;
+use crate::failure::Failure;
+use crate::units;
+
+/// Removes what nothing uses, and prints how much that was.
+pub fn run(store: &Store, args: &PruneArgs) -> Result<(), Failure> {
+    let default = PruneOptions::default();
+    let report = store.prune(&PruneOptions {
+        all: args.all,
+        untagged: args.all,
+        keep_duration: args.keep_duration.unwrap_or(default.keep_duration),
+        dry_run: args.dry_run,
+    })?;
+    let mut out = io::stdout().lock();
+    out.write_all(describe(&report, args.dry_run).as_bytes())?;
+    Ok(())
+}
+
+fn describe(report: &PruneReport, dry_run: bool) -> String {
+    let mut text = String::new();
+    for (what, Removed { count, bytes }) in [
+        ("images", report.images),
+        ("cached steps", report.cache_records),
+        ("layers", report.layers),
+        ("unpacked layers", report.snapshots),
+        ("blobs", report.blobs),
+        ("leftovers", report.leftovers),
+    ] {
+        if count > 0 {
+            text += &format!("{what:<16} {count:>6}   {}\n", units::size(bytes));
+        }
+    }
+    let verb = if dry_run { "Would free" } else { "Freed" };
+    text + &format!("{verb} {}\n", units::size(report.total().bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_names_what_went_and_its_sum() {
+        let removed = |count, bytes| Removed { count, bytes };
+        let report =
+            PruneReport { images: removed(1, 500), snapshots: removed(2, 3_000_000), ..Default::default() };
+        let expected = "images                1   500 B\nunpacked layers       2   3.0 MB\nFreed 3.0 MB\n";
+        assert_eq!(describe(&report, false), expected);
+        assert_eq!(describe(&PruneReport::default(), true), "Would free 0 B\n");
+    }
+}

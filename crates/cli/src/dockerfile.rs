@@ -1,0 +1,139 @@
+//! Finds and reads the Dockerfile and its context.
+
+use std::fs::{self, File};
+use std::io::{self, IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
+use crate::args::is_url;
+use crate::failure::Failure;
+
+/// The Dockerfile's names, the first that is there being taken.
+pub const NAMES: [&str; 3] = ["Dockerfile", "dockerfile", "Containerfile"];
+
+/// More than any Dockerfile that a person writes, in bytes.
+pub const LONGEST: u64 = 64 << 20;
+
+/// A Dockerfile, read.
+#[derive(Debug)]
+pub struct Dockerfile {
+    /// Its name in messages.
+    pub name: String,
+    /// Its bytes.
+    pub content: Vec<u8>,
+    /// Its path; `None` if it came from standard input.
+    pub path: Option<PathBuf>,
+}
+
+/// Whether `path` stands for standard input.
+pub fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// Reads the Dockerfile `file`, or that of the folder `context`.
+pub fn read(file: Option<&Path>, context: &Path) -> Result<Dockerfile, Failure> {
+    match file {
+        Some(file) if is_stdin(file) => read_stdin(),
+        Some(file) => read_file(file).map_err(|failure| {
+            let inside = context.join(file);
+            if !file.exists() && inside.exists() {
+                failure.help(format!("-f is relative to this folder: did you mean -f {}?", inside.display()))
+            } else {
+                failure
+            }
+        }),
+        None => {
+            let paths = NAMES.map(|name| context.join(name));
+            match paths.iter().find(|path| path.exists()) {
+                Some(path) => read_file(path),
+                None => Err(missing(context)),
+            }
+        }
+    }
+}
+
+/// Checks that `context` is a folder, and says what else it may be.
+pub fn check_context(context: &Path) -> Result<(), Failure> {
+    let shown = context.display();
+    if context.is_dir() {
+        return Ok(());
+    }
+    if context.to_str().is_some_and(is_url) {
+        return Err(Failure::usage(format!("{shown}: contexts from the network are not supported yet"))
+            .help("fetch it yourself and give the folder"));
+    }
+    match fs::metadata(context) {
+        Ok(_) => Err(Failure::usage(format!("{shown} is not a folder"))
+            .help(format!("an archive is read from standard input: lbuild - < {shown}"))),
+        Err(error) => {
+            let failure = Failure::io(format!("cannot read the context {shown}"))(error);
+            let is_word = context.components().count() == 1 && context.extension().is_none();
+            Err(if is_word {
+                failure.help("it is neither a folder nor a command; `lbuild --help` lists the commands")
+            } else {
+                failure
+            })
+        }
+    }
+}
+
+/// Standard input, unless a person would have to type it.
+pub fn stdin(what: &str) -> Result<io::StdinLock<'static>, Failure> {
+    let stdin = io::stdin();
+    if stdin.is_terminal() {
+        return Err(Failure::usage(format!("{what} is expected on standard input, which is a terminal")));
+    }
+    Ok(stdin.lock())
+}
+
+fn read_stdin() -> Result<Dockerfile, Failure> {
+    let content = read_bounded(stdin("a Dockerfile")?).map_err(Failure::io("cannot read standard input"))?;
+    Ok(Dockerfile { name: "<stdin>".to_owned(), content, path: None })
+}
+
+fn read_file(path: &Path) -> Result<Dockerfile, Failure> {
+    let name = path.strip_prefix("./").unwrap_or(path).display().to_string();
+    let content = File::open(path)
+        .and_then(read_bounded)
+        .map_err(Failure::io(format!("cannot read the Dockerfile {name}")))?;
+    Ok(Dockerfile { name, content, path: Some(path.to_owned()) })
+}
+
+fn read_bounded(reader: impl Read) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    reader.take(LONGEST + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > LONGEST {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(content)
+}
+
+fn missing(context: &Path) -> Failure {
+    Failure::new(crate::exit::Exit::Failed, format!("there is no Dockerfile in {}", context.display()))
+        .help("name it with -f FILE")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dockerfile_of_a_folder_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(read(None, folder.path()).is_err());
+        for name in ["Containerfile", "dockerfile", "Dockerfile"] {
+            fs::write(folder.path().join(name), name).unwrap();
+            let found = read(None, folder.path()).unwrap();
+            assert_eq!(found.content, name.as_bytes());
+            assert_eq!(found.path, Some(folder.path().join(name)));
+        }
+    }
+
+    #[test]
+    fn a_path_relative_to_the_context_is_suggested() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("Dockerfile.no-such-elsewhere"), "").unwrap();
+        let failure = read(Some(Path::new("Dockerfile.no-such-elsewhere")), folder.path()).unwrap_err();
+        let Failure::Error { help: Some(help), .. } = failure else { panic!("{failure:?}") };
+        assert!(help.contains(folder.path().to_str().unwrap()), "{help}");
+    }
+}

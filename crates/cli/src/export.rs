@@ -1,0 +1,136 @@
+//! Takes an image out of the store, as `-o` and `save` ask.
+
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::Path;
+
+use lbuild_exporter::{
+    DockerLoad, ExportError, ExportOptions, docker_load, docker_socket, write_archive, write_oci_archive,
+    write_oci_layout, write_rootfs_dir, write_rootfs_tar,
+};
+use lbuild_layer_store::{ImageRecord, Store};
+use lbuild_oci::Reference;
+
+use crate::aside::{self, AsideFile};
+use crate::failure::Failure;
+use crate::output::{Compression, Destination, Form, Output};
+
+/// Bytes that are written at once.
+const BUFFER: usize = 1 << 20;
+
+/// An image on its way out.
+pub struct Export<'a> {
+    /// Where it is.
+    pub store: &'a Store,
+    /// Which it is.
+    pub image: &'a ImageRecord,
+    /// What it is called there.
+    pub names: &'a [Reference],
+    /// `SOURCE_DATE_EPOCH`, in seconds since the Unix epoch.
+    pub epoch: Option<i64>,
+}
+
+/// Finds what is wrong with outputs before a long build, rather than after it.
+pub fn check(outputs: &[Output]) -> Result<(), Failure> {
+    let to_stdout = outputs.iter().filter(|output| output.destination == Destination::Stdout).count();
+    if to_stdout > 1 {
+        return Err(Failure::usage("only one output can go to standard output"));
+    }
+    if to_stdout == 1 && io::stdout().is_terminal() {
+        return Err(Failure::usage("the image is not written to a terminal")
+            .help("redirect it, as in `> image.tar` or `| docker load`, or name a file with -o"));
+    }
+    for output in outputs {
+        if let Destination::Path(path) = &output.destination
+            && !is_folder(output.form)
+        {
+            aside::check(path).map_err(Failure::io(format!("cannot write {}", path.display())))?;
+        }
+    }
+    Ok(())
+}
+
+fn is_folder(form: Form) -> bool {
+    matches!(form, Form::Local | Form::OciFolder)
+}
+
+impl Export<'_> {
+    /// Writes `output`; returns what happened, for the user.
+    pub fn write(&self, output: &Output) -> Result<Option<String>, Failure> {
+        match (&output.destination, output.form) {
+            (Destination::None, Form::Load) => self.load().map(Some),
+            (Destination::None, _) => Ok(None),
+            (Destination::Stdout, _) => {
+                // Not locked, so that a stray line elsewhere cannot deadlock; nothing else is printed.
+                let mut out = BufWriter::with_capacity(BUFFER, io::stdout());
+                self.stream(output, &mut out)?;
+                out.flush().map_err(ExportError::Output)?;
+                Ok(None)
+            }
+            (Destination::Path(path), form) if is_folder(form) => {
+                self.folder(output, path)?;
+                Ok(Some(format!("wrote {}", path.display())))
+            }
+            (Destination::Path(path), _) => {
+                self.file(output, path)?;
+                let size = std::fs::metadata(path).map(|file| crate::units::size(file.len()));
+                Ok(Some(format!("wrote {} ({})", path.display(), size.unwrap_or_default())))
+            }
+        }
+    }
+
+    fn file(&self, output: &Output, path: &Path) -> Result<(), Failure> {
+        let failed = || Failure::io(format!("cannot write {}", path.display()));
+        let file = AsideFile::create(path).map_err(failed())?;
+        let mut out = BufWriter::with_capacity(BUFFER, file);
+        self.stream(output, &mut out)?;
+        let file = out.into_inner().map_err(|error| failed()(error.into_error()))?;
+        file.commit().map_err(failed())
+    }
+
+    fn stream(&self, output: &Output, out: &mut dyn Write) -> Result<(), ExportError> {
+        let options = self.options(output);
+        match output.form {
+            Form::Tar => write_rootfs_tar(self.store, self.image, out, self.epoch),
+            Form::Oci => write_oci_archive(self.store, self.image, out, &options).map(drop),
+            _ => write_archive(self.store, self.image, out, &options).map(drop),
+        }
+    }
+
+    fn folder(&self, output: &Output, path: &Path) -> Result<(), ExportError> {
+        match output.form {
+            Form::Local => write_rootfs_dir(self.store, self.image, path, self.epoch),
+            _ => write_oci_layout(self.store, self.image, path, &self.options(output)).map(drop),
+        }
+    }
+
+    fn load(&self) -> Result<String, Failure> {
+        let host = std::env::var("DOCKER_HOST").ok();
+        let socket = docker_socket(host.as_deref())?;
+        let DockerLoad { known_layers, sent_layers } =
+            docker_load(self.store, self.image, &socket, self.names)?;
+        Ok(format!("loaded into Docker: {sent_layers} layers sent, {known_layers} were there"))
+    }
+
+    /// How the exporter is to write `output`.
+    pub fn options(&self, output: &Output) -> ExportOptions {
+        ExportOptions {
+            compression: compression(output),
+            force_compression: output.force_compression,
+            names: self.names.to_vec(),
+            timestamp: self.epoch,
+            ..ExportOptions::default()
+        }
+    }
+}
+
+/// No compression unless asked: a local reader takes longer to decompress than to read.
+fn compression(output: &Output) -> lbuild_exporter::Compression {
+    use lbuild_exporter::Compression as Exported;
+    match (output.compression, output.level) {
+        (None | Some(Compression::None), _) => Exported::None,
+        (Some(Compression::Gzip), None) => Exported::GZIP,
+        (Some(Compression::Gzip), Some(level)) => Exported::Gzip { level: level.into() },
+        (Some(Compression::Zstd), None) => Exported::ZSTD,
+        (Some(Compression::Zstd), Some(level)) => Exported::Zstd { level: level.into() },
+    }
+}

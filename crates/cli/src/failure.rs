@@ -1,0 +1,202 @@
+//! Why a command failed, as the user is told.
+
+use std::error::Error;
+use std::io;
+
+use lbuild_builder::BuildError;
+use lbuild_exporter::ExportError;
+use lbuild_importer::ImportError;
+use lbuild_layer_store::StoreError;
+
+use crate::diagnostics;
+use crate::exit::Exit;
+
+/// Why a command failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// The user was told already.
+    Reported(Exit),
+    /// Whoever read standard output went away: nothing is said.
+    ClosedOutput,
+    /// The user is still to be told.
+    Error {
+        /// How the process exits.
+        exit: Exit,
+        /// What happened.
+        error: Box<dyn Error + Send + Sync>,
+        /// What to do.
+        help: Option<String>,
+    },
+}
+
+impl Failure {
+    /// A failure that has no other cause.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self::Error { exit, error: message.into().into(), help: None }
+    }
+
+    /// A wrong command line that clap cannot see.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// A file that cannot be read or written; `what` was being done.
+    pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| {
+            let help = advice(&source);
+            Self::Error {
+                exit: Exit::Failed,
+                error: Box::new(Doing { what, source: Box::new(source) }),
+                help,
+            }
+        }
+    }
+
+    /// An image that is not there.
+    pub fn no_image(name: &str) -> Self {
+        Self::new(Exit::Failed, format!("there is no image {name}"))
+            .help("`lbuild images` lists what is there")
+    }
+
+    /// The same with advice.
+    pub fn help(mut self, text: impl Into<String>) -> Self {
+        if let Self::Error { help, .. } = &mut self {
+            *help = Some(text.into());
+        }
+        self
+    }
+
+    /// Tells the user, and returns how the process exits.
+    pub fn report(self) -> Exit {
+        match self {
+            Self::Reported(exit) => exit,
+            Self::ClosedOutput => Exit::Success,
+            Self::Error { exit, error, help } => {
+                diagnostics::print_error(&*error, help.as_deref());
+                exit
+            }
+        }
+    }
+}
+
+/// What was being done when something failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+struct Doing {
+    what: String,
+    source: Box<dyn Error + Send + Sync>,
+}
+
+/// An error while standard output was written.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::ClosedOutput;
+        }
+        Self::io("cannot write to standard output")(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let (exit, help) = store_exit(&error);
+        Self::Error { exit, error: Box::new(error), help }
+    }
+}
+
+impl From<ImportError> for Failure {
+    fn from(error: ImportError) -> Self {
+        let (exit, help) = match &error {
+            ImportError::Store { source, .. } => store_exit(source),
+            _ => (Exit::Failed, None),
+        };
+        Self::Error { exit, error: Box::new(error), help }
+    }
+}
+
+impl From<ExportError> for Failure {
+    fn from(error: ExportError) -> Self {
+        let (exit, help) = match find::<StoreError>(&error) {
+            Some(store) => store_exit(store),
+            None => (Exit::Failed, find::<io::Error>(&error).and_then(advice)),
+        };
+        Self::Error { exit, error: Box::new(error), help }
+    }
+}
+
+/// How the process exits after a failed build.
+pub fn build_exit(error: &BuildError) -> Exit {
+    match error {
+        BuildError::Dockerfile(_) => Exit::Dockerfile,
+        BuildError::Store(error) => store_exit(error).0,
+        _ => Exit::Failed,
+    }
+}
+
+/// What to do about an error of the build that carries no advice itself.
+pub fn build_help(error: &BuildError) -> Option<String> {
+    match error {
+        BuildError::NoSuchImage { name, .. } => Some(format!(
+            "bring it in with `docker save {name} | lbuild load`; `lbuild images` lists what is there"
+        )),
+        BuildError::WrongPlatform { found, .. } => {
+            Some(format!("build with --platform {found}, or load the image for the other platform"))
+        }
+        BuildError::NoSuchTarget { stages, .. } if stages.is_empty() => {
+            Some("its stages have no names; give a number, 0 for the first".to_owned())
+        }
+        BuildError::NoSuchTarget { stages, .. } => Some(format!("its stages are {}", stages.join(", "))),
+        BuildError::Frozen { .. } => Some("build once without --frozen".to_owned()),
+        BuildError::Store(error) => store_exit(error).1,
+        BuildError::Io { source, .. } => advice(source),
+        _ => None,
+    }
+}
+
+/// How the process exits after an error of the store, and what to do.
+fn store_exit(error: &StoreError) -> (Exit, Option<String>) {
+    let another = || Some("name another store with --root or LBUILD_ROOT".to_owned());
+    match error {
+        StoreError::Io { source, .. } => (Exit::Store, advice(source)),
+        StoreError::Mount { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            (Exit::Store, Some("mounting an overlay needs root".to_owned()))
+        }
+        StoreError::ReadOnly { .. } | StoreError::OtherOwner { .. } | StoreError::NewerVersion { .. } => {
+            (Exit::Store, another())
+        }
+        StoreError::UnknownImage(_) | StoreError::Ambiguous { .. } => {
+            (Exit::Failed, Some("`lbuild images --no-trunc` lists what is there".to_owned()))
+        }
+        StoreError::ReservedName { .. } | StoreError::BadLayer { .. } | StoreError::TooManyLayers { .. } => {
+            (Exit::Failed, None)
+        }
+        _ => (Exit::Store, None),
+    }
+}
+
+/// What to do about a system error.
+fn advice(error: &io::Error) -> Option<String> {
+    let text = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "run lbuild as root, or name a store of your own with --root or LBUILD_ROOT"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "`lbuild prune` removes what no image and no recent build uses"
+        }
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+/// The first cause of a type.
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
+}

@@ -1,0 +1,172 @@
+//! Text of unknown origin, made fit for a terminal.
+//!
+//! What a RUN writes may move the cursor, set the title, or hide other text. Nothing of that passes.
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// The columns between two tab stops.
+const TAB: usize = 8;
+
+/// `bytes` of one line as printable text: control sequences and control characters are left out,
+/// tabs are spaces, and what is not UTF-8 is U+FFFD.
+pub fn printable(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '\x1b' => skip_escape(&mut rest),
+            '\u{9b}' => skip_control_sequence(&mut rest),
+            '\u{90}' | '\u{98}' | '\u{9d}' | '\u{9e}' | '\u{9f}' => skip_string(&mut rest),
+            '\t' => {
+                let column = out.width();
+                out.extend(std::iter::repeat_n(' ', TAB - column % TAB));
+            }
+            c if c.is_control() || is_invisible(c) => {}
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// What a terminal shows in the end of a line that carriage returns overwrite: its last part that
+/// is not empty.
+pub fn last_overwrite(line: &[u8]) -> &[u8] {
+    line.split(|byte| *byte == b'\r').rfind(|part| !part.is_empty()).unwrap_or_default()
+}
+
+/// `text` cut to `columns` of a terminal, the last one an ellipsis where something is missing.
+pub fn cut(text: &str, columns: usize) -> String {
+    if text.width() <= columns {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    let mut used = 0;
+    for c in text.chars() {
+        used += c.width().unwrap_or(0);
+        if used + 1 > columns {
+            break;
+        }
+        out.push(c);
+    }
+    if columns > 0 {
+        out.push('…');
+    }
+    out
+}
+
+/// Directional overrides and isolates reorder the text around them; line separators break it.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Skips what follows an ESC.
+///
+/// Source: ECMA-48 (control functions for coded character sets), sections 5.3 to 5.6
+fn skip_escape(rest: &mut std::str::Chars<'_>) {
+    let mut ahead = rest.clone();
+    match ahead.next() {
+        Some('[') => {
+            *rest = ahead;
+            skip_control_sequence(rest);
+        }
+        Some(']' | 'P' | 'X' | '^' | '_') => {
+            *rest = ahead;
+            skip_string(rest);
+        }
+        // Intermediate bytes, then a final one: ESC ( B.
+        Some(' '..='/') => {
+            *rest = ahead;
+            for c in rest.by_ref() {
+                if !(' '..='/').contains(&c) {
+                    break;
+                }
+            }
+        }
+        Some('0'..='~') => *rest = ahead,
+        _ => {}
+    }
+}
+
+/// Skips parameters up to the final byte of a control sequence, which began with CSI.
+fn skip_control_sequence(rest: &mut std::str::Chars<'_>) {
+    loop {
+        let mut ahead = rest.clone();
+        match ahead.next() {
+            Some(' '..='?') => *rest = ahead,
+            Some('@'..='~') => {
+                *rest = ahead;
+                return;
+            }
+            // Not a control sequence after all: what follows is text.
+            _ => return,
+        }
+    }
+}
+
+/// Skips an operating system command or another control string up to its terminator, BEL or ST.
+fn skip_string(rest: &mut std::str::Chars<'_>) {
+    while let Some(c) = rest.next() {
+        match c {
+            '\x07' | '\u{9c}' => return,
+            '\x1b' => {
+                let mut ahead = rest.clone();
+                if ahead.next() == Some('\\') {
+                    *rest = ahead;
+                }
+                return;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_sequences_do_not_pass() {
+        for (bytes, expected) in [
+            (&b"plain"[..], "plain"),
+            (b"\x1b[1;31mred\x1b[0m", "red"),
+            (b"\x1b[2J\x1b[H\x1b[?25lgone", "gone"),
+            (b"\x1b]0;title\x07text", "text"),
+            (b"\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "link"),
+            (b"\x1b(Bcharset", "charset"),
+            (b"\x1bcreset", "reset"),
+            (b"\xc2\x9b31mc1", "c1"),
+            (b"a\x08\x07\x00b\x7f", "ab"),
+            (b"a\tb", "a       b"),
+            (b"\x1b[31", ""),
+            (b"end\x1b", "end"),
+            (b"\x1b[3\xc3\xa9", "é"),
+            (b"\xff\xfe", "\u{fffd}\u{fffd}"),
+            ("abc\u{202e}def".as_bytes(), "abcdef"),
+        ] {
+            assert_eq!(printable(bytes), expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn overwritten_parts_of_a_line_are_not_shown() {
+        for (line, expected) in
+            [(&b"10%\r50%\r100%"[..], &b"100%"[..]), (b"done\r", b"done"), (b"\r\r", b""), (b"", b"")]
+        {
+            assert_eq!(last_overwrite(line), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn lines_are_cut_to_columns() {
+        for (text, columns, expected) in [
+            ("hello", 5, "hello"),
+            ("hello", 4, "hel…"),
+            ("日本語", 5, "日本…"),
+            ("日本語", 4, "日…"),
+            ("ab", 0, ""),
+        ] {
+            assert_eq!(cut(text, columns), expected, "{text} {columns}");
+        }
+    }
+}
