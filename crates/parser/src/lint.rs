@@ -5,16 +5,16 @@
 //!
 //! Source: <https://docs.docker.com/reference/build-checks/>
 
-//mod check;
-//mod facts;
+mod check;
+mod facts;
 mod findings;
 mod options;
 mod rule;
-//mod stage;
+mod stage;
 pub(crate) mod syntax;
 
-//pub use check::check;
-//pub use facts::{BaseImage, Facts, Platform};
+pub use check::check;
+pub use facts::{BaseImage, Facts, Platform};
 pub(crate) use findings::Findings;
 pub use options::{CheckOptions, CheckOptionsError};
 pub use rule::Rule;

@@ -17,6 +17,7 @@ const REFUSED_LATER: [(&str, &str); 3] = [
     ("bkinline/0149.Dockerfile", "unsupported mount type \"tmp\""),
 ];
 
+#[allow(clippy::print_stdout)] // A test that does not run must say so.
 /// The file or folder `name` of the conformance data.
 fn data(name: &str) -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/conformance");

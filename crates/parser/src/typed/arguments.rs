@@ -1,5 +1,7 @@
 //! Instructions whose arguments need little more than counting.
 
+use std::collections::HashMap;
+
 use super::flags::Flags;
 use crate::syntax::{Arguments, Node};
 use crate::text::Text;
@@ -52,6 +54,8 @@ pub(super) fn arg(node: &Node, errors: &mut Vec<Diagnostic>) -> Option<Vec<Arg>>
         );
         return None;
     }
+    let descriptions: HashMap<_, _> =
+        node.comments.iter().rev().filter_map(|comment| comment.split_once(' ')).collect();
     let mut args = Vec::new();
     for word in words(node) {
         let (name, default) = match word.split_once('=') {
@@ -62,7 +66,8 @@ pub(super) fn arg(node: &Node, errors: &mut Vec<Diagnostic>) -> Option<Vec<Arg>>
             errors.push(Diagnostic::error(word.span(), "ARG names can not be blank"));
             continue;
         }
-        let description = description(&node.comments, name);
+        let description =
+            descriptions.get(name).filter(|text| !text.is_empty()).map(|text| (*text).to_owned());
         args.push(Arg { name: name.to_owned(), default, span: word.span(), description });
     }
     Some(args)

@@ -1,5 +1,7 @@
 //! ADD and COPY.
 
+use std::collections::HashMap;
+
 use super::arguments::{missing, words};
 use super::flags::{Flags, Kind};
 use crate::expand::Expander;
@@ -25,6 +27,9 @@ const COPY_FLAGS: [(&str, Kind); 6] = [
     ("exclude", Kind::List),
     ("parents", Kind::Switch),
 ];
+
+/// One body may be named by many words; together they may have this many bytes.
+const MAX_HEREDOCS_LEN: usize = 64 << 20;
 
 pub(super) fn add(node: &Node, errors: &mut Vec<Diagnostic>) -> Option<Instruction> {
     let flags = Flags::read(node, &ADD_FLAGS, errors);
@@ -92,14 +97,27 @@ fn sources(node: &Node, errors: &mut Vec<Diagnostic>) -> Option<(Vec<Source>, St
         errors.push(Diagnostic::error(destination.span(), message).label("the last word is the destination"));
         return None;
     }
-    Some((sources.iter().map(|word| source(word, &node.heredocs)).collect(), destination.to_string()))
+    // Of several heredocs with the same name the last one counts.
+    let bodies: HashMap<_, _> = node.heredocs.iter().map(|body| (body.name.as_str(), body)).collect();
+    let mut length = 0;
+    let mut found = Vec::with_capacity(sources.len());
+    for word in sources {
+        let source = source(word, &bodies);
+        if let Source::Heredoc(heredoc) = &source {
+            length += heredoc.raw.len();
+        }
+        if length > MAX_HEREDOCS_LEN {
+            errors.push(Diagnostic::error(word.span(), "the heredocs of one instruction are too long"));
+            return None;
+        }
+        found.push(source);
+    }
+    Some((found, destination.to_string()))
 }
 
-/// A heredoc's body is found by its name: of several with the same name the last one counts.
-fn source(word: &Text, heredocs: &[Heredoc]) -> Source {
+fn source(word: &Text, bodies: &HashMap<&str, &Heredoc>) -> Source {
     let Some(mark) = heredoc_mark(word) else { return Source::Path(word.to_string(), word.span()) };
-    let body = heredocs.iter().rev().find(|heredoc| heredoc.name == mark.name);
-    let raw = body.map(|body| body.raw.clone()).unwrap_or_default();
+    let raw = bodies.get(mark.name.as_str()).map(|body| body.raw.clone()).unwrap_or_default();
     let content = if mark.chomp { chomp(&raw) } else { raw.clone() };
     Source::Heredoc(Heredoc {
         name: mark.name,

@@ -67,7 +67,8 @@ impl Flags {
         else {
             return Err(unknown(written, name_span, node, known));
         };
-        if let Some(first) = self.given.iter().find(|flag| flag.name == name && kind != Kind::List) {
+        let repeated = |flag: &&Flag| flag.name == name;
+        if let (true, Some(first)) = (kind != Kind::List, self.given.iter().find(repeated)) {
             return Err(Diagnostic::error(text.span(), format!("duplicate flag specified: {written}"))
                 .label("given a second time")
                 .related(first.span, "first given here"));
