@@ -141,7 +141,7 @@ fn cache(
     };
     let cancelled = || solver.cancel.is_cancelled();
     let mut fill = |root: &Root| fill(solver, place, files, cache, root);
-    let guard = solver.store.cache_mount(&cache.id, sharing, &cancelled, &mut fill)?;
+    let guard = solver.store.cache_mount(&cache.directory, sharing, &cancelled, &mut fill)?;
     let guard = guard.ok_or(BuildError::Interrupted)?;
     let root = guard.root().try_clone().map_err(BuildError::io("cannot open a cache mount"))?;
     Ok(Part::Cache { _guard: guard, root })

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lbuild_oci::DiffId;
+use lbuild_oci::{ChainId, DiffId};
 use lbuild_parser::{Mount, MountKind, Sharing};
 use serde_json::{Value, json};
 
@@ -16,6 +16,7 @@ use crate::step::workdir::absolute;
 
 /// As large a secret as is read.
 const MAX_SECRET: u64 = 500 << 10;
+const DEFAULT_CACHE_MODE: u32 = 0o755;
 
 /// A mount with its words expanded and its defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +45,8 @@ pub(crate) struct Files {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct CacheMount {
     pub id: String,
+    /// Which directory it is kept in.
+    pub directory: String,
     pub sharing: Sharing,
     pub files: Files,
     pub source: String,
@@ -155,17 +158,30 @@ impl Words {
 fn cache(state: &StageState, mount: &Mount, files: Files, words: &Words) -> Result<CacheMount, Problem> {
     let target = words.target(state)?;
     let default_id = absolute("/", words.target.as_deref().unwrap_or_default());
+    let id = words.id.clone().filter(|id| !id.is_empty()).unwrap_or(default_id);
     Ok(CacheMount {
-        id: words.id.clone().filter(|id| !id.is_empty()).unwrap_or(default_id),
+        directory: cache_directory(&id, mount, &files),
+        id,
         sharing: mount.sharing,
         files,
         source: words.source.clone().unwrap_or_else(|| "/".to_owned()),
         target,
         read_only: mount.read_only.unwrap_or(false),
-        mode: mount.mode.unwrap_or(0o755),
+        mode: mount.mode.unwrap_or(DEFAULT_CACHE_MODE),
         uid: mount.uid.unwrap_or(0),
         gid: mount.gid.unwrap_or(0),
     })
+}
+
+/// Which directory a cache is kept in. As in BuildKit, caches of one id that begin with another
+/// owner, mode or content are different caches.
+fn cache_directory(id: &str, mount: &Mount, files: &Files) -> String {
+    let content = files.layers.as_deref().and_then(ChainId::of);
+    let first = match (mount.mode, mount.uid, mount.gid) {
+        (None, None, None) => None,
+        (mode, uid, gid) => Some((mode.unwrap_or(DEFAULT_CACHE_MODE), uid.unwrap_or(0), gid.unwrap_or(0))),
+    };
+    json!({"id": id, "content": content, "source": mount.source, "first": first}).to_string()
 }
 
 fn secret(

@@ -1,6 +1,7 @@
 //! COPY and ADD: files of a context, a stage, an image, the Dockerfile or the network.
 
-use lbuild_layer_store::{ActiveSnapshot, PrepareOptions};
+use lbuild_confined::Root;
+use lbuild_layer_store::PrepareOptions;
 use lbuild_oci::{ChainId, DiffId, Digest};
 use lbuild_parser::expand::Expander;
 use lbuild_parser::{Add, Copy, Heredoc, Source};
@@ -15,6 +16,7 @@ use crate::plan::Origin;
 use crate::problem::Problem;
 use crate::solve::{Solver, StepPlace};
 use crate::state::StageState;
+use crate::step::link::Landing;
 use crate::user::{file_owner, is_numeric_owner};
 
 /// A COPY or ADD with its words expanded.
@@ -209,27 +211,79 @@ fn apply(
 ) -> Result<(), BuildError> {
     let history = history(transfer);
     let quick = quick_key(solver, state, transfer);
-    if let Some(quick) = &quick {
+    if let Some(record) = quick.as_ref().and_then(|quick| solver.look_up(place.stage, quick)) {
         // The same sources by identity: their content need not be read.
-        if let Some(record) = solver.look_up(place.stage, quick) {
-            solver.step_recorded(place, state, record, history);
-            return Ok(());
-        }
+        solver.step_recorded(place, state, record, history);
+        return Ok(());
     }
     let tree = solver.contexts.open(&transfer.origin, transfer.layers.as_deref())?;
     let failed = |error: CopyError| failed(error, transfer).at(place.span);
-    let prepared = prepared(solver, state, transfer, &tree, None).map_err(failed)?;
-    let digest = prepared.digest(solver.contexts.memo()).map_err(failed)?;
-    let key = full_key(solver, state, transfer, &digest);
-    let content = key.clone();
-    let below = transfer.below(state).to_vec();
-    solver.step_on(&below, place, state, key, history, |state| {
-        execute(solver, place, state, transfer, &tree)
-    })?;
-    if let Some(quick) = quick {
-        solver.alias(&content, quick, &below)?;
+    let spot = Spot { destination: &transfer.destination, owner: None };
+    let prepared = prepared(solver, state, transfer, &tree, &spot).map_err(failed)?;
+    let files = prepared.digest(solver.contexts.memo()).map_err(failed)?;
+    let key = files_key(solver, state, transfer, &files);
+    if transfer.is_linked() {
+        linked(solver, place, state, transfer, &tree, key.clone(), history)?;
+    } else {
+        solver.step(place, state, key.clone(), history, |state| {
+            let active = solver.store.prepare(&state.layers, &PrepareOptions::default())?;
+            let at = |problem: Problem| problem.at(place.span);
+            let owner = owner(solver, active.root(), transfer).map_err(at)?;
+            let spot = Spot { owner, ..spot };
+            write(solver, place, state, transfer, &tree, &spot, active.root())?;
+            Ok(active)
+        })?;
     }
-    Ok(())
+    match quick {
+        Some(quick) => solver.alias(&key, quick, &state.layers),
+        None => Ok(()),
+    }
+}
+
+/// A copy whose layer serves on any base: made in an empty tree, and kept under a key that knows of
+/// the base only what the result depends on.
+fn linked(
+    solver: &Solver<'_>,
+    place: StepPlace,
+    state: &mut StageState,
+    transfer: &Transfer,
+    tree: &Tree<'_>,
+    on_this_base: Key,
+    history: String,
+) -> Result<(), BuildError> {
+    if let Some(record) = solver.look_up(place.stage, &on_this_base) {
+        solver.step_recorded(place, state, record, history);
+        return Ok(());
+    }
+    let at = |problem: Problem| problem.at(place.span);
+    let base = solver.store.view(&state.layers)?;
+    let landing = Landing::find(base.root(), state.workdir(), &transfer.destination)
+        .map_err(|error| at(Problem::from(error)))?;
+    let owner = owner(solver, base.root(), transfer).map_err(at)?;
+    let spot = Spot { destination: &landing.destination, owner };
+    let failed = |error: CopyError| at(failed(error, transfer));
+    let files = prepared(solver, state, transfer, tree, &spot)
+        .and_then(|prepared| prepared.digest(solver.contexts.memo()))
+        .map_err(failed)?;
+    let key = Key::new("linked copy", &[])
+        .with("files", files)
+        .with("landing", &landing)
+        .with("source date epoch", solver.request.source_date_epoch);
+    let below = state.layers.clone();
+    solver.step_on(&[], place, state, key.clone(), history, |state| {
+        let active = solver.store.prepare(&[], &PrepareOptions::default())?;
+        landing.prepare(active.root()).map_err(|error| at(Problem::from(error)))?;
+        write(solver, place, state, transfer, tree, &spot, active.root())?;
+        Ok(active)
+    })?;
+    solver.alias(&key, on_this_base, &below)
+}
+
+/// Where a copy goes and whose it is, names looked up.
+#[derive(Clone, Copy)]
+struct Spot<'a> {
+    destination: &'a str,
+    owner: Option<(u32, u32)>,
 }
 
 fn prepared<'a>(
@@ -237,7 +291,7 @@ fn prepared<'a>(
     state: &'a StageState,
     transfer: &'a Transfer,
     tree: &'a Tree<'_>,
-    owner: Option<(u32, u32)>,
+    spot: &Spot<'a>,
 ) -> Result<PreparedCopy<'a>, CopyError> {
     let paths =
         transfer.paths.iter().map(|path| CopySource::Tree { tree: tree.source(), pattern: path.clone() });
@@ -248,15 +302,29 @@ fn prepared<'a>(
     let downloads = transfer.downloads.iter().map(Download::source);
     prepare(CopyRequest {
         sources: downloads.chain(paths).chain(inline).collect(),
-        destination: &transfer.destination,
+        destination: spot.destination,
         workdir: state.workdir().as_ref(),
-        owner,
+        owner: spot.owner,
         mode: transfer.mode.clone(),
         exclude: &transfer.exclude,
         parents: transfer.parents,
         unpack: transfer.unpack,
         created_mtime: solver.request.source_date_epoch,
     })
+}
+
+fn write(
+    solver: &Solver<'_>,
+    place: StepPlace,
+    state: &StageState,
+    transfer: &Transfer,
+    tree: &Tree<'_>,
+    spot: &Spot<'_>,
+    root: &Root,
+) -> Result<(), BuildError> {
+    let failed = |error: CopyError| failed(error, transfer).at(place.span);
+    prepared(solver, state, transfer, tree, spot).map_err(failed)?.apply(root).map_err(failed)?;
+    Ok(())
 }
 
 /// A key that needs no look into the sources: for those that come from layers.
@@ -279,40 +347,21 @@ fn quick_key(solver: &Solver<'_>, state: &StageState, transfer: &Transfer) -> Op
     Some(key)
 }
 
-fn full_key(solver: &Solver<'_>, state: &StageState, transfer: &Transfer, content: &Digest) -> Key {
-    base_key(solver, state, transfer).with("files", content)
+fn files_key(solver: &Solver<'_>, state: &StageState, transfer: &Transfer, files: &Digest) -> Key {
+    base_key(solver, state, transfer).with("files", files)
 }
 
 fn base_key(solver: &Solver<'_>, state: &StageState, transfer: &Transfer) -> Key {
-    Key::new("copy", transfer.below(state))
+    Key::new("copy", &state.layers)
         .with("owner", &transfer.owner)
-        .with("link", transfer.link)
+        .with("link", transfer.is_linked())
         .with("source date epoch", solver.request.source_date_epoch)
 }
 
-fn execute(
-    solver: &Solver<'_>,
-    place: StepPlace,
-    state: &StageState,
-    transfer: &Transfer,
-    tree: &Tree<'_>,
-) -> Result<ActiveSnapshot, BuildError> {
-    let active = solver.store.prepare(transfer.below(state), &PrepareOptions::default())?;
-    let owner = owner(solver, &active, transfer).map_err(|problem| problem.at(place.span))?;
-    let failed = |error: CopyError| failed(error, transfer).at(place.span);
-    let prepared = prepared(solver, state, transfer, tree, owner).map_err(failed)?;
-    prepared.apply(active.root()).map_err(failed)?;
-    Ok(active)
-}
-
 /// The owner that `--chown` names, looked up in the image's own files.
-fn owner(
-    solver: &Solver<'_>,
-    active: &ActiveSnapshot,
-    transfer: &Transfer,
-) -> Result<Option<(u32, u32)>, Problem> {
+fn owner(solver: &Solver<'_>, image: &Root, transfer: &Transfer) -> Result<Option<(u32, u32)>, Problem> {
     let Some(text) = &transfer.owner else { return Ok(None) };
-    let (owner, unknown) = file_owner(active.root(), text)?;
+    let (owner, unknown) = file_owner(image, text)?;
     if let (Some(name), false) = (unknown, is_numeric_owner(text)) {
         let note = format!("--chown={text}: the image does not know {name:?}; the files belong to root");
         solver.emit(BuildEvent::Note(note));
@@ -368,10 +417,9 @@ fn failed(error: CopyError, transfer: &Transfer) -> Problem {
 }
 
 impl Transfer {
-    /// The layers that the copy sees: none with `--link`, so that its layer serves on any base. As in
-    /// BuildKit, `--chmod` turns that off.
-    fn below<'a>(&self, state: &'a StageState) -> &'a [DiffId] {
-        if self.link && self.mode.is_none() { &[] } else { &state.layers }
+    /// Whether the layer is independent of what is below it. As in BuildKit, `--chmod` turns that off.
+    fn is_linked(&self) -> bool {
+        self.link && self.mode.is_none()
     }
 }
 
