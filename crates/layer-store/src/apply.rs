@@ -414,6 +414,6 @@ fn directory_header(stat: &Stat) -> Header {
 fn metadata(stat: &Stat, kind: EntryKind) -> Header {
     let mut header = Header::new(Vec::new(), kind, stat.st_mode & 0o7777);
     (header.uid, header.gid) = (stat.st_uid, stat.st_gid);
-    (header.mtime, header.mtime_nanos) = (stat.st_mtime as i64, stat.st_mtime_nsec as u32);
+    (header.mtime, header.mtime_nanos) = (stat.st_mtime, stat.st_mtime_nsec as u32);
     header
 }

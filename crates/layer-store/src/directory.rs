@@ -73,8 +73,8 @@ pub(crate) fn is_empty(directory: BorrowedFd<'_>) -> io::Result<bool> {
 /// Gives a directory back the times that `stat` has.
 pub(crate) fn restore_times(directory: impl AsFd, stat: &Stat) -> io::Result<()> {
     let times = Timestamps {
-        last_access: Timespec { tv_sec: stat.st_atime as _, tv_nsec: stat.st_atime_nsec as _ },
-        last_modification: Timespec { tv_sec: stat.st_mtime as _, tv_nsec: stat.st_mtime_nsec as _ },
+        last_access: Timespec { tv_sec: stat.st_atime, tv_nsec: stat.st_atime_nsec as _ },
+        last_modification: Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ },
     };
     fs::futimens(directory, &times)
 }

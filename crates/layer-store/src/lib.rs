@@ -24,6 +24,7 @@ mod pack;
 mod prune;
 mod record;
 mod seal;
+mod seeds;
 mod snapshot;
 mod snapshots;
 mod staging;

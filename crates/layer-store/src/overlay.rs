@@ -260,3 +260,112 @@ fn kernel_message(context: &OwnedFd) -> Option<String> {
     }
     message.filter(|message| !message.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory;
+
+    /// Directories `lower0` … and `upper`, `work` in a place whose name would break mount options.
+    struct Bed {
+        directory: tempfile::TempDir,
+        lowers: usize,
+    }
+
+    impl Bed {
+        fn new(lowers: usize) -> Self {
+            let bed = Self { directory: tempfile::tempdir().unwrap(), lowers };
+            for index in 0..lowers {
+                fs::create_dir_all(bed.path(&format!("lower{index}"))).unwrap();
+                fs::write(bed.path(&format!("lower{index}/f{index}")), "").unwrap();
+                fs::write(bed.path(&format!("lower{index}/top")), index.to_string()).unwrap();
+            }
+            for name in ["upper", "work", "scratch"] {
+                fs::create_dir_all(bed.path(name)).unwrap();
+            }
+            bed
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.directory.path().join("a:b,c").join(name)
+        }
+
+        fn check(&self, mount: impl Fn(&Overlay<'_>) -> Result<OwnedFd, StoreError>) {
+            let upper = directory::open(&self.path("upper")).unwrap();
+            let work = directory::open(&self.path("work")).unwrap();
+            let last = directory::open(&self.path(&format!("lower{}", self.lowers - 1))).unwrap();
+            let paths = (0..self.lowers - 1).map(|index| Lower::Path(self.path(&format!("lower{index}"))));
+            let scratch = self.path("scratch");
+            let mut overlay = Overlay {
+                lowers: paths.chain([Lower::Fd(last.as_fd())]).collect(),
+                writable: None,
+                userxattr: false,
+                source: "lbuild",
+                scratch: &scratch,
+            };
+            let view = mount(&overlay).unwrap();
+            assert_eq!(directory_names(&view).len(), self.lowers + 1);
+            let created = rustix::fs::mkdirat(&view, "new", Mode::from_raw_mode(0o755));
+            assert_eq!(created, Err(Errno::ROFS));
+            overlay.writable = Some((upper.as_fd(), work.as_fd()));
+            let tree = mount(&overlay).unwrap();
+            let top = rustix::fs::openat(&tree, "top", OFlags::RDONLY, Mode::empty()).unwrap();
+            assert_eq!(io::read_to_string(fs::File::from(top)).unwrap(), (self.lowers - 1).to_string());
+            rustix::fs::unlinkat(&tree, "top", rustix::fs::AtFlags::empty()).unwrap();
+            rustix::fs::mkdirat(&tree, "new", Mode::from_raw_mode(0o755)).unwrap();
+            assert_eq!(directory_names(&upper), [c"new".to_owned(), c"top".to_owned()]);
+            assert_eq!(fs::read_dir(&scratch).unwrap().count(), 0);
+        }
+    }
+
+    fn directory_names(fd: &OwnedFd) -> Vec<CString> {
+        let listed = directory::open_at(fd, c".").unwrap().unwrap();
+        directory::names(listed.as_fd()).unwrap()
+    }
+
+    #[test]
+    fn overlays_are_mounted_through_the_mount_api() {
+        for lowers in [2, 127, 500] {
+            Bed::new(lowers).check(|overlay| Ok(overlay.mount_detached()?.expect("Linux 6.8 or later")));
+        }
+    }
+
+    #[test]
+    fn overlays_are_mounted_on_kernels_without_it() {
+        for lowers in [2, 127, 500] {
+            Bed::new(lowers).check(|overlay| overlay.mount_classic());
+        }
+    }
+
+    #[test]
+    fn a_refused_mount_says_where_and_why() {
+        let directory = tempfile::tempdir().unwrap();
+        let missing = directory.path().join("missing");
+        let overlay = Overlay {
+            lowers: vec![Lower::Path(directory.path().to_owned()), Lower::Path(directory.path().to_owned())],
+            writable: None,
+            userxattr: false,
+            source: "lbuild",
+            scratch: directory.path(),
+        };
+        for result in [overlay.mount(), overlay.mount_classic()] {
+            assert!(matches!(result, Err(StoreError::Mount { path, .. }) if path == directory.path()));
+        }
+        let overlay = Overlay { lowers: vec![Lower::Path(missing.clone())], ..overlay };
+        let error = overlay.mount().unwrap_err();
+        assert!(matches!(error, StoreError::Io { path, .. } if path == missing));
+    }
+
+    #[test]
+    fn more_layers_than_the_kernel_stacks_are_refused() {
+        let path = PathBuf::from("/");
+        let overlay = Overlay {
+            lowers: (0..501).map(|_| Lower::Path(path.clone())).collect(),
+            writable: None,
+            userxattr: false,
+            source: "lbuild",
+            scratch: &path,
+        };
+        assert!(matches!(overlay.mount(), Err(StoreError::TooManyLayers { count: 501, limit: 500 })));
+    }
+}

@@ -89,6 +89,9 @@ impl<'a> Walk<'a> {
     fn root(&mut self, directory: BorrowedFd<'_>, lower: Option<BorrowedFd<'_>>) -> Result<(), StoreError> {
         let mark = self.marks.directory(directory).map_err(|e| error("read", &self.path, e))?;
         let stat = fs::fstat(directory).map_err(|e| error("read", &self.path, e))?;
+        // The caller's descriptor may have been listed to its end.
+        let opened = directory::open_at(directory, c".").map_err(|e| error("open", &self.path, e))?;
+        let directory = opened.as_ref().map_or(directory, AsFd::as_fd);
         self.children(Level { directory, lower, mark, is_touched: false }, &stat)
     }
 
@@ -272,7 +275,7 @@ impl<'a> Walk<'a> {
         Ok(level.lower.zip(found).filter(|(_, lower)| {
             content::same_owner_and_mode(stat, lower)
                 && stat.st_size == lower.st_size
-                && self.clamp(stat.st_mtime as i64) == self.clamp(lower.st_mtime as i64)
+                && self.clamp(stat.st_mtime) == self.clamp(lower.st_mtime)
         }))
     }
 
@@ -299,7 +302,7 @@ impl<'a> Walk<'a> {
         let mut header = Header::new(self.path.clone(), kind, stat.st_mode & 0o7777);
         header.uid = stat.st_uid;
         header.gid = stat.st_gid;
-        header.mtime = self.clamp(stat.st_mtime as i64);
+        header.mtime = self.clamp(stat.st_mtime);
         if header.kind == EntryKind::File {
             header.size = stat.st_size as u64;
         }

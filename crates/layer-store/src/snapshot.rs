@@ -107,6 +107,10 @@ impl Store {
         self.unpack_missing(layers)?;
         let stubs = Stubs::new(options)?;
         let workspace = Workspace::new(&self.staging, self.is_nested, &self.root_stat(layers)?)?;
+        if self.is_nested {
+            self.seed(workspace.upper(), layers)?;
+            workspace.restore_root()?;
+        }
         let writable = (workspace.upper(), workspace.work());
         let mount = self.merge(layers, &stubs, Some(writable), SOURCE)?;
         Ok(ActiveSnapshot { root: Root::from_fd(mount), parent: layers.to_vec(), stubs, workspace })
@@ -217,7 +221,7 @@ impl Store {
     fn or_empty(&self, found: Option<OwnedFd>) -> Result<OwnedFd, StoreError> {
         match found {
             Some(found) => Ok(found),
-            None => directory::open(&self.empty).on("open", &self.empty),
+            None => directory::open(&self.empty[0]).on("open", &self.empty[0]),
         }
     }
 
@@ -238,9 +242,8 @@ impl Store {
         }
         lowers.extend(stubs.above.as_ref().map(|stubs| Lower::Fd(stubs.as_fd())));
         let wanted = if writable.is_some() { 1 } else { 2 };
-        while lowers.len() < wanted {
-            lowers.insert(0, Lower::Path(self.empty.clone()));
-        }
+        let missing = self.empty.iter().take(wanted - lowers.len().min(wanted));
+        lowers.splice(0..0, missing.map(|empty| Lower::Path(empty.clone())));
         Overlay { lowers, writable, userxattr: self.options.userxattr, source, scratch: self.staging.path() }
             .mount()
     }
@@ -249,7 +252,7 @@ impl Store {
     pub(crate) fn root_stat(&self, layers: &[DiffId]) -> Result<Stat, StoreError> {
         let known = self.snapshots.known();
         let top = self.snapshots.chains(layers).pop();
-        let path = top.as_ref().and_then(|chain| known.path(chain)).unwrap_or(&self.empty);
+        let path = top.as_ref().and_then(|chain| known.path(chain)).unwrap_or(&self.empty[0]);
         rustix::fs::stat(path).on("read", path)
     }
 
@@ -258,7 +261,7 @@ impl Store {
         let chain = self.snapshots.chains(layers)[layers.len() - 1];
         let directory = match workspace.finish() {
             Finished::OnDisk(directory) => directory,
-            Finished::InMemory(upper) => self.apply(layers, |output| {
+            Finished::InMemory { upper, .. } => self.apply(layers, |output| {
                 let mut sink = TarSink::new(Some(output));
                 seal::replay(upper.as_fd(), self.marks, layer.latest_mtime, &mut sink)?;
                 sink.finish().map(|_| ())

@@ -190,7 +190,7 @@ mod tests {
         let dead = tmp.path().join("1-dead");
         fs::create_dir_all(dead.join("work/work")).unwrap();
         fs::write(dead.join("file"), vec![1; 100_000]).unwrap();
-        fs::set_permissions(dead.join("work/work"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(dead.join("work/work"), fs::Permissions::from_mode(0o000)).unwrap();
         fs::write(tmp.path().join("1-dead.lock"), "").unwrap();
         fs::create_dir(tmp.path().join("2-without-a-lock")).unwrap();
 

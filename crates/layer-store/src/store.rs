@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use lbuild_oci::{DiffId, Digest};
+use lbuild_oci::{ChainId, DiffId, Digest};
 
 use crate::cache::CacheRecord;
 use crate::error::OnPath;
@@ -42,13 +42,15 @@ pub struct Store {
     /// Whether the store lies on an overlay, which takes no upper directory: steps then work in
     /// memory and are copied.
     pub(crate) is_nested: bool,
-    /// An empty directory.
-    pub(crate) empty: PathBuf,
+    /// Two empty directories: an overlay takes no directory twice.
+    pub(crate) empty: [PathBuf; 2],
     pub(crate) staging: Arc<Staging>,
     pub(crate) snapshots: Snapshots,
     pub(crate) pending: Mutex<Pending>,
     /// Layers whose records were read.
     pub(crate) layers: Mutex<HashMap<DiffId, Layer>>,
+    /// On an overlay: what the snapshots that were looked at delete.
+    pub(crate) whiteouts: Mutex<HashMap<ChainId, Arc<[Vec<u8>]>>>,
     /// Held by the one thread that flushes.
     flushing: Mutex<()>,
     /// After the staging area, which must be gone first.
@@ -93,8 +95,10 @@ impl Store {
         let lock = StoreLock::shared(layout.lock())?;
         Staging::clear_dead(&layout.tmp(), false)?;
         let staging = Arc::new(Staging::create(&layout.tmp())?);
-        let empty = staging.path().join("empty");
-        DirBuilder::new().mode(0o755).create(&empty).on("create", &empty)?;
+        let empty = ["empty", "void"].map(|name| staging.path().join(name));
+        for directory in &empty {
+            DirBuilder::new().mode(0o755).create(directory).on("create", directory)?;
+        }
         let is_nested = is_overlay(layout.root())?;
         Ok(Self {
             marks: Marks::new(options.userxattr, is_nested),
@@ -106,6 +110,7 @@ impl Store {
             snapshots: Snapshots::default(),
             pending: Mutex::default(),
             layers: Mutex::default(),
+            whiteouts: Mutex::default(),
             flushing: Mutex::default(),
             lock,
         })

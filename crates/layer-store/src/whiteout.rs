@@ -215,7 +215,7 @@ mod tests {
             marks.create(fd.as_fd(), c"gone").unwrap();
             let mark = marks.directory(&fd).unwrap();
             for (name, expected) in [(c"gone", true), (c"file", false)] {
-                let stat = fs::statat(&fd, name, fs::AtFlags::SYMLINK_NOFOLLOW).unwrap();
+                let stat = fs::statat(&fd, name, AtFlags::SYMLINK_NOFOLLOW).unwrap();
                 let answer = marks.is_whiteout(fd.as_fd(), name, &stat, mark).unwrap();
                 assert_eq!(answer, expected, "{name:?} {marks:?}");
             }

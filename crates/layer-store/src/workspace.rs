@@ -1,10 +1,11 @@
 //! The upper and work directories of a step.
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{Gid, Mode, Stat, Uid};
+use rustix::io::Errno;
 
 use crate::StoreError;
 use crate::error::OnPath;
@@ -26,17 +27,17 @@ pub(crate) struct Workspace {
 enum Home {
     /// On the store's disk: the upper directory becomes the snapshot.
     Disk { upper: Scratch, _work: Scratch },
-    /// In memory, where the store's disk cannot hold an upper directory. The mount lives as long as
-    /// the directories in it are open.
-    Memory { _staging: Arc<Staging> },
+    /// In memory, where the store's disk cannot hold an upper directory.
+    Memory { _mount: OwnedFd, _staging: Arc<Staging> },
 }
 
 impl Workspace {
     /// Makes empty directories whose root has the owner, mode and time of `like`.
     pub fn new(staging: &Arc<Staging>, is_nested: bool, like: &Stat) -> Result<Self, StoreError> {
         let (upper, work, home) = if is_nested {
-            let (upper, work) = in_memory(staging.path())?;
-            (upper, work, Home::Memory { _staging: Arc::clone(staging) })
+            let mount = overlay::mount_memory(staging.path())?;
+            let (upper, work) = (make_in(&mount, c"upper")?, make_in(&mount, c"work")?);
+            (upper, work, Home::Memory { _mount: mount, _staging: Arc::clone(staging) })
         } else {
             let (upper, work) = (staging.directory()?, staging.directory()?);
             let open = |scratch: &Scratch| directory::open(scratch.path()).on("open", scratch.path());
@@ -75,7 +76,7 @@ impl Workspace {
     pub fn finish(self) -> Finished {
         match self.home {
             Home::Disk { upper, .. } => Finished::OnDisk(upper),
-            Home::Memory { .. } => Finished::InMemory(self.upper),
+            Home::Memory { _mount: mount, .. } => Finished::InMemory { upper: self.upper, _mount: mount },
         }
     }
 }
@@ -85,16 +86,11 @@ pub(crate) enum Finished {
     /// It becomes the snapshot.
     OnDisk(Scratch),
     /// It must be copied.
-    InMemory(OwnedFd),
+    InMemory { upper: OwnedFd, _mount: OwnedFd },
 }
 
-fn in_memory(place: &Path) -> Result<(OwnedFd, OwnedFd), StoreError> {
-    let mount = overlay::mount_memory(place)?;
-    let make = |name: &std::ffi::CStr| {
-        rustix::fs::mkdirat(&mount, name, Mode::from_raw_mode(0o755))
-            .on("create", "a directory in memory")?;
-        let opened = directory::open_at(&mount, name).on("open", "a directory in memory")?;
-        opened.ok_or(rustix::io::Errno::NOENT).on("open", "a directory in memory")
-    };
-    Ok((make(c"upper")?, make(c"work")?))
+fn make_in(mount: &OwnedFd, name: &CStr) -> Result<OwnedFd, StoreError> {
+    let made = rustix::fs::mkdirat(mount, name, Mode::from_raw_mode(0o755));
+    let opened = made.and_then(|()| directory::open_at(mount, name));
+    opened.and_then(|opened| opened.ok_or(Errno::NOENT)).on("create", "a directory in memory")
 }
