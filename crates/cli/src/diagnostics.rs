@@ -2,8 +2,9 @@
 
 use std::io::Write;
 
-use annotate_snippets::renderer::DEFAULT_TERM_WIDTH;
-use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use annotate_snippets::renderer::{DEFAULT_ERROR_STYLE, DEFAULT_HELP_STYLE, DEFAULT_TERM_WIDTH};
+use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
+use anstyle::{Effects, Style as Paint};
 use lbuild_builder::BuildError;
 use lbuild_parser::{Diagnostic, Severity, Span};
 use serde_json::{Value, json};
@@ -13,6 +14,13 @@ use crate::{terminal, text};
 
 /// How many of a failed command's last lines are shown.
 const LAST_LINES: usize = 20;
+
+/// The columns of a failed command in the first line; the whole stands below it.
+const COMMAND: usize = 80;
+
+const BOLD: Paint = Paint::new().effects(Effects::BOLD);
+const ERROR: Paint = DEFAULT_ERROR_STYLE;
+const HELP: Paint = DEFAULT_HELP_STYLE;
 
 /// A Dockerfile that problems are shown in.
 pub struct Source {
@@ -120,7 +128,8 @@ impl Source {
             return error.to_string();
         };
         let (meaning, advice) = explain(*status, *signal);
-        let title = Level::ERROR.primary_title(clean(&format!("{command}: exit status {status}")));
+        let command = text::cut(&text::printable(command.as_bytes()), COMMAND);
+        let title = Level::ERROR.primary_title(format!("{command}: exit status {status}"));
         let mut group = if span.start == span.end {
             title.element(Level::NOTE.message("the command is an ONBUILD trigger of the base image"))
         } else {
@@ -225,14 +234,17 @@ pub fn print(text: &str) {
 
 /// Prints an error with its causes, and what to do.
 pub fn print_error(error: &dyn std::error::Error, help: Option<&str>) {
-    let mut group = Group::with_title(Level::ERROR.primary_title(clean(&without_errno(&error.to_string()))));
-    for cause in chain(error.source()) {
-        group = group.element(Level::NOTE.with_name("caused by").message(clean(&cause)));
-    }
+    print(&describe(error, help));
+}
+
+fn describe(error: &dyn std::error::Error, help: Option<&str>) -> String {
+    let message = clean(&without_errno(&error.to_string()));
+    let mut text = format!("{ERROR}error{ERROR:#}{BOLD}: {message}{BOLD:#}");
+    text.push_str(&causes(error.source()));
     if let Some(help) = help {
-        group = group.element(Level::HELP.message(clean(help)));
+        text.push_str(&format!("\n  {HELP}help{HELP:#}: {}", clean(help)));
     }
-    print(&Style::of_stderr().0.render(&[group]));
+    text
 }
 
 /// The messages of an error's causes. A wrapper that says the same as what it wraps counts once.
@@ -249,7 +261,7 @@ fn chain(mut cause: Option<&(dyn std::error::Error + 'static)>) -> Vec<String> {
 }
 
 fn causes(cause: Option<&(dyn std::error::Error + 'static)>) -> String {
-    chain(cause).iter().map(|message| format!("\n  caused by: {}", clean(message))).collect()
+    chain(cause).iter().map(|message| format!("\n  {BOLD}caused by{BOLD:#}: {}", clean(message))).collect()
 }
 
 /// `message` without the number that the standard library puts behind a system error's text.
@@ -455,7 +467,18 @@ mod tests {
             source: Some(Box::new(missing)),
         };
         let text = source().render_error(&error, &Style::plain());
-        assert!(text.ends_with("caused by: No such file or directory"), "{text}");
+        let text = anstream::adapter::strip_str(&text).to_string();
+        assert!(text.ends_with("\n  caused by: No such file or directory"), "{text}");
+    }
+
+    #[test]
+    fn an_error_without_a_place_has_its_causes_and_advice_below() {
+        let missing = std::io::Error::from_raw_os_error(2);
+        let error = BuildError::Io { what: "cannot read the clock".to_owned(), source: missing };
+        let text = describe(&error, Some("buy one"));
+        let expected =
+            "error: cannot read the clock\n  caused by: No such file or directory\n  help: buy one";
+        assert_eq!(anstream::adapter::strip_str(&text).to_string(), expected);
     }
 
     #[test]

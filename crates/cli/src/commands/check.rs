@@ -1,5 +1,7 @@
 //! `lbuild check`.
 
+mod facts;
+
 use std::io::{self, Write};
 
 use lbuild_parser::{Diagnostic, Severity};
@@ -10,6 +12,7 @@ use crate::diagnostics::{Source, Style};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::{diagnostics, dockerfile};
+use facts::LocalFacts;
 
 /// Reads a Dockerfile and says what is wrong with it or could be better.
 ///
@@ -21,10 +24,7 @@ pub fn run(args: &CheckArgs) -> Result<(), Failure> {
     }
     let file = dockerfile::read(args.file.as_deref(), &args.path)?;
     let source = Source::new(&file.name, &file.content);
-    let findings = match lbuild_parser::parse(&file.content) {
-        Ok(dockerfile) => dockerfile.warnings,
-        Err(errors) => errors,
-    };
+    let findings = findings(&file.content);
     match args.format {
         CheckFormat::Human => print_human(&source, &findings)?,
         CheckFormat::Json => print_json(&json(&source, &findings))?,
@@ -34,6 +34,20 @@ pub fn run(args: &CheckArgs) -> Result<(), Failure> {
         None => Ok(()),
         Some(Severity::Warning) => Err(Failure::Reported(Exit::Failed)),
         Some(Severity::Error) => Err(Failure::Reported(Exit::Dockerfile)),
+    }
+}
+
+/// Errors, or else what could be better, in the order of the file.
+fn findings(content: &[u8]) -> Vec<Diagnostic> {
+    match lbuild_parser::parse(content) {
+        Ok(dockerfile) => {
+            let text = lbuild_parser::text(content);
+            let mut findings = lbuild_parser::lint::check(&dockerfile, &text, &LocalFacts);
+            findings.extend(dockerfile.warnings);
+            findings.sort_by_key(|finding| finding.span);
+            findings
+        }
+        Err(errors) => errors,
     }
 }
 
@@ -114,6 +128,19 @@ mod tests {
     use lbuild_parser::Span;
 
     use super::*;
+
+    #[test]
+    fn findings_are_in_the_order_of_the_file() {
+        let content = b"FROM scratch\nMAINTAINER me\nWORKDIR a\nENV k v\n";
+        let rules: Vec<_> = findings(content).into_iter().filter_map(|finding| finding.rule).collect();
+        assert_eq!(rules, ["MaintainerDeprecated", "WorkdirRelativePath", "LegacyKeyValueFormat"]);
+    }
+
+    #[test]
+    fn errors_are_findings() {
+        let findings = findings(b"FROM scratch\nCOPPY a b\n");
+        assert_eq!(findings.iter().map(|finding| finding.severity).collect::<Vec<_>>(), [Severity::Error]);
+    }
 
     #[test]
     fn sarif_has_lines_and_columns_from_one() {

@@ -69,6 +69,9 @@ fn inspect(store: &Store, image: &ImageRecord) -> Result<Value, Failure> {
 ///
 /// A finished layer is read-only and has no work folder; `WorkDir` is where the next step's is made.
 fn folders(store: &Store, image: &ImageRecord) -> Result<Value, Failure> {
+    // Layers that were never looked at are unpacked now, and get their lasting place with the flush.
+    store.layer_directories(&image.layers)?;
+    store.flush()?;
     let mut folders = store.layer_directories(&image.layers)?;
     let upper = folders.pop();
     folders.reverse();
