@@ -22,7 +22,8 @@ pub(crate) enum Form {
 }
 
 /// Writes `image` as an OCI layout and a docker archive in one tar, which Docker, Podman, skopeo and
-/// containerd load. `out` may be a pipe.
+/// containerd load. `out` may be a pipe. Layers that came as zstd do not stay that here unless
+/// [`ExportOptions::compression`] is zstd, since Docker 20.10 could not read them.
 ///
 /// # Errors
 /// As [`Package::new`]; [`ExportError::Archive`] and [`Output`](ExportError::Output) if `out` fails,
@@ -33,7 +34,7 @@ pub fn write_archive(
     out: &mut dyn Write,
     options: &ExportOptions,
 ) -> Result<Written, ExportError> {
-    let package = Package::new(store, image, options)?;
+    let package = Package::for_docker(store, image, options)?;
     write_package(&package, out, options, Form::Both, &|_| true)?;
     Ok(package.written())
 }

@@ -56,7 +56,7 @@ pub fn docker_load(
     names: &[Reference],
 ) -> Result<DockerLoad, ExportError> {
     let options = ExportOptions { names: names.to_vec(), ..ExportOptions::default() };
-    let package = Package::new(store, image, &options)?;
+    let package = Package::for_docker(store, image, &options)?;
     let docker = Docker { socket };
     let known = docker.known_layers(&image.layers, names)?;
     if known > 0 {

@@ -45,6 +45,15 @@ enum Content {
     File(File),
 }
 
+/// Who must be able to read the layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Readers {
+    /// Whoever reads the image-spec's media types.
+    All,
+    /// Docker too, which until version 23 knows no zstd in archives.
+    Docker,
+}
+
 /// The bytes of the manifest that `image` is written with, and their digest.
 ///
 /// # Errors
@@ -70,6 +79,24 @@ impl<'a> Package<'a> {
         image: &'a ImageRecord,
         options: &ExportOptions,
     ) -> Result<Self, ExportError> {
+        Self::build(store, image, options, Readers::All)
+    }
+
+    /// As [`Package::new`], but with layers that Docker reads, unless zstd was asked for.
+    pub(crate) fn for_docker(
+        store: &'a Store,
+        image: &'a ImageRecord,
+        options: &ExportOptions,
+    ) -> Result<Self, ExportError> {
+        Self::build(store, image, options, Readers::Docker)
+    }
+
+    fn build(
+        store: &'a Store,
+        image: &'a ImageRecord,
+        options: &ExportOptions,
+        readers: Readers,
+    ) -> Result<Self, ExportError> {
         options.compression.check()?;
         let store_error = |source| ExportError::Store { image: image.id, source };
         let (_, config) = store.image_config(&image.id).map_err(store_error)?;
@@ -83,7 +110,7 @@ impl<'a> Package<'a> {
                     let layer = store.layer(diff_id).map_err(store_error)?;
                     let layer =
                         layer.ok_or(ExportError::MissingLayer { image: image.id, layer: *diff_id })?;
-                    pack(store, image, &layer, options)?
+                    pack(store, image, &layer, options, readers)?
                 }
             };
             packed.insert(*diff_id, layers.len());
@@ -200,9 +227,10 @@ fn pack(
     image: &ImageRecord,
     layer: &Layer,
     options: &ExportOptions,
+    readers: Readers,
 ) -> Result<PackedLayer, ExportError> {
     let (descriptor, content) = match (&layer.blob, options.compression) {
-        (Some(blob), wanted) if stays(&blob.media_type, wanted, options.force_compression) => {
+        (Some(blob), _) if stays(&blob.media_type, options, readers) => {
             let media_type = blob.media_type.clone();
             (Descriptor { media_type, digest: blob.digest, size: blob.size }, Content::Blob)
         }
@@ -216,11 +244,14 @@ fn pack(
 }
 
 /// Whether a layer that came as a blob of type `own` stays that.
-fn stays(own: &MediaType, wanted: Compression, force: bool) -> bool {
-    match (own, wanted) {
-        (MediaType::Layer, Compression::None) => true,
-        (MediaType::Layer, _) => false,
-        _ => !force,
+fn stays(own: &MediaType, options: &ExportOptions, readers: Readers) -> bool {
+    match (own, options.compression) {
+        (MediaType::Layer, wanted) => wanted == Compression::None,
+        _ if options.force_compression => false,
+        (MediaType::LayerZstd, wanted) => {
+            readers == Readers::All || matches!(wanted, Compression::Zstd { .. })
+        }
+        _ => true,
     }
 }
 
@@ -273,16 +304,21 @@ mod tests {
 
     #[test]
     fn what_came_compressed_stays_unless_it_is_forced() {
-        let gzip = Compression::GZIP;
-        for (own, wanted, force, expected) in [
-            (MediaType::Layer, Compression::None, true, true),
-            (MediaType::Layer, gzip, false, false),
-            (MediaType::LayerGzip, Compression::None, false, true),
-            (MediaType::LayerGzip, Compression::None, true, false),
-            (MediaType::LayerGzip, Compression::ZSTD, false, true),
-            (MediaType::LayerGzip, gzip, true, false),
+        use MediaType::{Layer, LayerGzip, LayerZstd};
+        const NONE: Compression = Compression::None;
+        for (own, compression, force_compression, readers, expected) in [
+            (Layer, NONE, true, Readers::All, true),
+            (Layer, Compression::GZIP, false, Readers::All, false),
+            (LayerGzip, NONE, false, Readers::Docker, true),
+            (LayerGzip, NONE, true, Readers::All, false),
+            (LayerGzip, Compression::ZSTD, false, Readers::All, true),
+            (LayerGzip, Compression::GZIP, true, Readers::All, false),
+            (LayerZstd, NONE, false, Readers::All, true),
+            (LayerZstd, NONE, false, Readers::Docker, false),
+            (LayerZstd, Compression::ZSTD, false, Readers::Docker, true),
         ] {
-            assert_eq!(stays(&own, wanted, force), expected, "{own:?} {wanted:?} {force}");
+            let options = ExportOptions { compression, force_compression, ..ExportOptions::default() };
+            assert_eq!(stays(&own, &options, readers), expected, "{own:?} {options:?} {readers:?}");
         }
     }
 }

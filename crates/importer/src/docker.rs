@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::candidate::{Candidate, LayerFile};
 use crate::document::{null_is_default, parse_json};
+use crate::platform;
 use crate::source::{Source, check_digest};
 use crate::{ImportError, LoadOptions};
 
@@ -97,7 +98,7 @@ impl Item {
             check_digest(path, &expected, candidate.id)?;
         }
         let found = candidate.platform();
-        if let Some(wanted) = options.platform.as_ref().filter(|wanted| **wanted != found) {
+        if let Some(wanted) = options.platform.as_ref().filter(|wanted| !platform::fits(wanted, &found)) {
             return Err(ImportError::NoPlatform { wanted: wanted.clone(), available: vec![found] });
         }
         Ok(Candidate { names, ..candidate })

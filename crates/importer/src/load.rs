@@ -108,7 +108,6 @@ fn record(store: &Store, images: Vec<Verified>, options: &LoadOptions) -> Result
         }
         store.put_image(&image.record(), &image.config_bytes).map_err(keep(format!("image {}", image.id)))?;
     }
-    store.flush().map_err(keep("the images".to_owned()))?;
     let mut loaded = Vec::new();
     for image in images {
         let names = if options.names.is_empty() { image.names.clone() } else { options.names.clone() };

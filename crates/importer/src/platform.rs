@@ -45,7 +45,7 @@ pub(crate) fn choose(
     }
     for (_, manifest) in &untold {
         let candidate = read(source, manifest, options)?;
-        if best(&wanted, &[candidate.platform()]).is_some() {
+        if fits(&wanted, &candidate.platform()) {
             return Ok(candidate);
         }
         available.push(candidate.platform());
@@ -108,23 +108,24 @@ fn read(
     Ok(Candidate { manifest: Some(bytes), annotations, ..candidate })
 }
 
-/// The index of the platform that is best for what wants `wanted`.
-///
-/// Exactly the wanted platform comes first, then an older variant of its architecture: a machine
-/// that runs `arm/v7` runs `arm/v6` too, one that runs `amd64/v3` runs `amd64`.
+/// The index of the platform that is best for what wants `wanted`: exactly that comes first, then
+/// the newest variant that runs there.
 fn best(wanted: &Platform, platforms: &[Platform]) -> Option<usize> {
-    let fits = |platform: &Platform| {
-        platform == wanted
-            || platform.os == wanted.os
-                && platform.architecture == wanted.architecture
-                && matches!((level(platform), level(wanted)), (Some(own), Some(highest)) if own <= highest)
-    };
-    let candidates = platforms.iter().enumerate().filter(|(_, platform)| fits(platform));
+    let candidates = platforms.iter().enumerate().filter(|(_, platform)| fits(wanted, platform));
     // Backwards, since of equals `max_by_key` takes the last.
     candidates
         .rev()
         .max_by_key(|(_, platform)| (*platform == wanted, level(platform)))
         .map(|(index, _)| index)
+}
+
+/// Whether what is for `platform` runs on `wanted`, which may be a newer variant of it: a machine
+/// that runs `arm/v7` runs `arm/v6` too, one that runs `amd64/v3` runs `amd64`.
+pub(crate) fn fits(wanted: &Platform, platform: &Platform) -> bool {
+    platform == wanted
+        || platform.os == wanted.os
+            && platform.architecture == wanted.architecture
+            && matches!((level(platform), level(wanted)), (Some(own), Some(highest)) if own <= highest)
 }
 
 /// The number of a variant such as `v7`; without one it is the architecture's first.
