@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use lbuild_confined::Root;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, fstat};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use rustix::process::{chdir, fchdir, pivot_root};
@@ -112,11 +112,42 @@ fn tmpfs(size: Option<u64>, mode: u32) -> io::Result<Detached> {
 
 /// Attaches `mount` to what `path` leads to inside `root`, which must not be a file of the kernel.
 fn attach_at(root: &Root, path: &Path, mount: &Detached) -> io::Result<()> {
-    let target = root.open_at(path, OFlags::PATH, Mode::empty())?;
+    let target = match root.open_at(path, OFlags::PATH, Mode::empty()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make_target(root, path, mount)?;
+            root.open_at(path, OFlags::PATH, Mode::empty())
+        }
+        target => target,
+    }?;
     if is_kernel_view(&target)? {
         return Err(io::Error::from(Errno::PERM));
     }
-    mount.attach(target.as_fd())
+    mount.attach(target.as_fd()).map_err(|error| match (is_directory(mount), is_directory(&target)) {
+        // The kernel only says that this is invalid.
+        (Ok(true), Ok(false)) => Errno::NOTDIR.into(),
+        (Ok(false), Ok(true)) => Errno::ISDIR.into(),
+        _ => error,
+    })
+}
+
+fn is_directory(fd: impl AsFd) -> rustix::io::Result<bool> {
+    Ok(FileType::from_raw_mode(fstat(fd)?.st_mode) == FileType::Directory)
+}
+
+/// Makes a missing mount point, if it lies in another mount: what is made there stays out of the root.
+fn make_target(root: &Root, path: &Path, mount: &Detached) -> io::Result<()> {
+    let place = root.resolve(path)?;
+    let above = place.ancestors().skip(1).find_map(|above| root.stat(above).ok());
+    if above.is_none_or(|above| fstat(root).is_ok_and(|stat| stat.st_dev == above.st_dev)) {
+        return Err(Errno::NOENT.into());
+    }
+    let is_directory = FileType::from_raw_mode(fstat(mount)?.st_mode) == FileType::Directory;
+    let directory = if is_directory { place.as_path() } else { place.parent().unwrap_or(Path::new("/")) };
+    root.create_dir_all(directory, Mode::from(0o755))?;
+    if !is_directory {
+        root.open_at(&place, OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW, Mode::from(0o644))?;
+    }
+    Ok(())
 }
 
 fn change_root(root: &Root) -> io::Result<()> {

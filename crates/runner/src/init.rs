@@ -49,7 +49,7 @@ pub(crate) fn become_program(prepared: Prepared) -> Failure {
             Failure::setup(format!("set the ulimit {}", ulimit.resource), error)
         })?;
         umask(Mode::from(0o022));
-        restore_signals().map_err(|error| Failure::setup("restore the signals", error))?;
+        SigSet::empty().thread_set_mask().map_err(|error| Failure::setup("unblock the signals", error))?;
         identity::assume(&order, &filter)
     };
     match prepare() {
@@ -82,9 +82,4 @@ fn enter_directory(order: &Order) -> io::Result<()> {
     let flags = OFlags::PATH | OFlags::DIRECTORY;
     let directory = Root::open("/")?.open_at(order.cwd.as_path(), flags, Mode::empty())?;
     Ok(fchdir(directory)?)
-}
-
-fn restore_signals() -> io::Result<()> {
-    sys::restore_sigpipe()?;
-    Ok(SigSet::empty().thread_set_mask()?)
 }

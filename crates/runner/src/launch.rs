@@ -52,10 +52,9 @@ impl Supervisor {
         let path = CString::new(format!("/proc/self/fd/{}", executable.as_raw_fd()))?;
 
         let mut attributes = PosixSpawnAttr::init()?;
-        let mut flags = PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF;
+        let mut flags = PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK;
         // Blocked until the supervisor waits for them.
         attributes.set_sigmask(&SigSet::all())?;
-        attributes.set_sigdefault(&SigSet::all())?;
         if inheritance.standard.is_some() {
             // Out of reach of the terminal's signals: it is for lbuild to decide what they mean.
             flags |= PosixSpawnFlags::POSIX_SPAWN_SETPGROUP;

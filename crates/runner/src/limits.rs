@@ -47,16 +47,22 @@ impl Ulimit {
     /// # Errors
     /// As setrlimit(2), with the limit that was refused.
     pub(crate) fn apply_all(ulimits: &[Self]) -> Result<(), (Self, io::Error)> {
-        let allowed = getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX);
-        let (soft, hard) = OPEN_FILES;
-        let default =
-            Self { resource: Resource::Nofile, soft: Some(soft.min(allowed)), hard: Some(hard.min(allowed)) };
-        for ulimit in [default].iter().chain(ulimits) {
-            let limit = Rlimit { current: ulimit.soft, maximum: ulimit.hard };
-            setrlimit(ulimit.resource.number(), limit).map_err(|error| (*ulimit, error.into()))?;
+        // A limit that cannot be raised so far stays where it is.
+        if apply(Resource::Nofile, Some(OPEN_FILES.0), Some(OPEN_FILES.1)).is_err() {
+            let hard = getrlimit(Resource::Nofile.number()).maximum;
+            let soft = OPEN_FILES.0.min(hard.unwrap_or(u64::MAX));
+            // Lowering is always permitted.
+            let _ = apply(Resource::Nofile, Some(soft), hard);
+        }
+        for ulimit in ulimits {
+            apply(ulimit.resource, ulimit.soft, ulimit.hard).map_err(|error| (*ulimit, error))?;
         }
         Ok(())
     }
+}
+
+fn apply(resource: Resource, soft: Option<u64>, hard: Option<u64>) -> io::Result<()> {
+    Ok(setrlimit(resource.number(), Rlimit { current: soft, maximum: hard })?)
 }
 
 /// A resource of getrlimit(2), by the names that `docker build --ulimit` has for them.

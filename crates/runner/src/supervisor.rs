@@ -86,6 +86,7 @@ fn prepare() -> Result<Prepared, Failure> {
     // lbuild may have been started with files open that it does not know of.
     sys::close_from(last + 1).map_err(|error| Failure::setup("close files", error))?;
 
+    sys::reset_signals();
     tie_to_parent(&order).map_err(|error| Failure::setup("tie the run to lbuild", error))?;
     leave_oom_protection();
     join_cgroups(&order)?;

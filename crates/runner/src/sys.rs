@@ -7,7 +7,6 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use libc::sock_filter;
-use nix::sys::signal::{SigHandler, Signal};
 use nix::unistd::{ForkResult, Pid};
 use rustix::mount::MountAttrFlags;
 
@@ -71,14 +70,19 @@ pub(crate) fn fork() -> io::Result<Option<Pid>> {
     }
 }
 
-/// Gives SIGPIPE its default disposition, which Rust's runtime took from it.
-///
-/// # Errors
-/// As sigaction(2).
-pub(crate) fn restore_sigpipe() -> io::Result<()> {
-    // SAFETY: the default disposition runs no code of ours.
-    unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigDfl) }?;
-    Ok(())
+/// Gives every signal its default disposition. The C library's own function leaves out the two that
+/// it uses itself, which posix_spawn(3) had ignored.
+pub(crate) fn reset_signals() {
+    // More than the kernel's `struct sigaction` has on any machine.
+    static DEFAULT: [u64; 8] = [0; 8];
+    const SIGNALS: libc::c_int = 64;
+    for signal in 1..=SIGNALS {
+        // SAFETY: all zeros is the default disposition, which runs no code of ours; the kernel only
+        // reads it, and refuses it for SIGKILL and SIGSTOP.
+        unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, signal, &raw const DEFAULT, std::ptr::null::<u8>(), 8_usize)
+        };
+    }
 }
 
 /// Installs a system call filter on this thread, for good.

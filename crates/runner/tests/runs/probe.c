@@ -1,6 +1,8 @@
 /* Makes the system calls that its arguments name, and prints the error number of each. */
 
+#define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +10,15 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+/* Opens both ends of a new terminal. */
+static long terminal(void)
+{
+    int controller = open("/dev/ptmx", O_RDWR | O_NOCTTY);
+    if (controller < 0 || unlockpt(controller))
+        return -1;
+    return open(ptsname(controller), O_RDWR | O_NOCTTY);
+}
 
 static long call(const char *name)
 {
@@ -39,6 +50,12 @@ static long call(const char *name)
         return syscall(SYS_personality, 0xffffffff);
     if (!strcmp(name, "personality-odd"))
         return syscall(SYS_personality, 0x0400000);
+    if (!strcmp(name, "terminal"))
+        return terminal();
+    if (!strcmp(name, "be-root")) {
+        errno = EACCES;
+        return geteuid() == 0 ? 0 : -1;
+    }
     if (!strcmp(name, "tiocsti"))
         return ioctl(0, 0x5412, "x");
 #ifdef __x86_64__
