@@ -112,6 +112,11 @@ impl Ignore {
         self.patterns.matches(bytes(path.as_ref()))
     }
 
+    /// Whether there is any exception (`!`).
+    pub fn has_exceptions(&self) -> bool {
+        self.patterns.iter().any(|pattern| pattern.is_exception())
+    }
+
     /// Whether an exception is written below the directory `path`.
     pub fn may_have_exceptions_below(&self, path: impl AsRef<Path>) -> bool {
         let below = [bytes(path.as_ref()), b"/"].concat();

@@ -46,7 +46,12 @@ pub(crate) fn globals(
     Ok(environment)
 }
 
-fn predefined(build_args: &BTreeMap<String, String>, target: &Platform, target_name: &str) -> Environment {
+/// The arguments that exist without being declared.
+pub(crate) fn predefined(
+    build_args: &BTreeMap<String, String>,
+    target: &Platform,
+    target_name: &str,
+) -> Environment {
     let build = Platform::host();
     let target_name = if target_name.is_empty() { "default" } else { target_name };
     let mut environment = Environment::new();

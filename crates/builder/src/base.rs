@@ -6,9 +6,9 @@ use lbuild_layer_store::Store;
 use lbuild_oci::{ImageConfig, Platform, Reference};
 use lbuild_parser::{Diagnostic, Dockerfile, Span, Step};
 
+use crate::BuildError;
 use crate::plan::{Base, Origin, Plan, PlanError};
 use crate::request::{BuildRequest, NamedContext};
-use crate::{BuildError, BuildEvent};
 
 /// The configurations of all images that the needed stages name, by name and platform.
 pub(crate) type Images = BTreeMap<(String, Platform), ImageConfig>;
@@ -23,9 +23,8 @@ pub(crate) fn resolve(
     request: &BuildRequest,
     dockerfile: &Dockerfile,
     plan: &mut Plan,
-    events: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<Images, BuildError> {
-    let mut resolver = Resolver { store, request, images: Images::new(), events };
+    let mut resolver = Resolver { store, request, images: Images::new() };
     let named = request.named_contexts.keys().cloned().collect();
     let mut seen = std::collections::BTreeSet::new();
     // A trigger may need further stages, so the set is computed again until nothing is new.
@@ -55,7 +54,6 @@ struct Resolver<'a> {
     store: &'a Store,
     request: &'a BuildRequest,
     images: Images,
-    events: &'a (dyn Fn(BuildEvent) + Sync),
 }
 
 impl Resolver<'_> {
@@ -75,14 +73,6 @@ impl Resolver<'_> {
                 .collect()),
             Base::Image(name) => {
                 let config = self.look_up(name, &platform, planned.base_span)?;
-                if config.platform() != platform {
-                    (self.events)(BuildEvent::Warning(platform_warning(
-                        name,
-                        &config,
-                        &platform,
-                        planned.base_span,
-                    )));
-                }
                 Ok(config.config.on_build.clone())
             }
             Base::Named(name) => match self.request.named_contexts.get(name) {
@@ -143,19 +133,6 @@ fn no_such_image(name: &str, span: Span) -> BuildError {
             Diagnostic::error(span, error.to_string()).help("write NAME[:TAG], such as debian:12"),
         ]),
     }
-}
-
-fn platform_warning(name: &str, config: &ImageConfig, wanted: &Platform, span: Span) -> Diagnostic {
-    let found = config.platform();
-    let message = format!(
-        "Base image {name} was pulled with platform {:?}, expected {:?} for current build",
-        found.to_string(),
-        wanted.to_string()
-    );
-    let mut warning = Diagnostic::warning(span, message);
-    warning.rule = Some("InvalidBaseImagePlatform");
-    warning.url = Some("https://docs.docker.com/go/dockerfile/rule/invalid-base-image-platform/");
-    warning
 }
 
 fn parse_triggers(triggers: &[String], place: Span) -> Result<Vec<Step>, BuildError> {

@@ -59,6 +59,16 @@ impl<'a> Contexts<'a> {
         }
     }
 
+    /// Whether the ignore rules hide a path of the main context. As in BuildKit, rules with exceptions
+    /// are not looked at.
+    pub fn hides(&self, path: &str) -> bool {
+        if self.request.context.is_none() || matches!(path, "" | "." | "/") {
+            return false;
+        }
+        let Ok(context) = self.folder(&Origin::Context) else { return false };
+        !context.ignore().has_exceptions() && context.ignore().is_ignored(path)
+    }
+
     /// What is remembered of files' contents.
     pub fn memo(&self) -> &DigestMemo {
         self.memo.get_or_init(|| DigestMemo::open(self.store.root().join("context-digests")))

@@ -10,6 +10,7 @@
 
 mod arguments;
 mod base;
+mod check;
 mod context;
 mod copy;
 mod download;
@@ -41,6 +42,7 @@ pub use error::BuildError;
 pub use event::{BuildEvent, LayerSummary, PlannedStep, StepId, Stream};
 pub use request::{BuildRequest, CacheUse, Entitlement, NamedContext, RunOptions, Secret};
 
+use crate::context::Contexts;
 use crate::plan::{Plan, PlanError, PlanInput};
 use crate::solve::{Parts, Solver};
 
@@ -70,12 +72,15 @@ pub fn build(
     cancel: &Cancel,
 ) -> Result<BuildOutcome, BuildError> {
     let dockerfile = lbuild_parser::parse(&request.dockerfile).map_err(BuildError::Dockerfile)?;
-    for warning in &dockerfile.warnings {
-        events(BuildEvent::Warning(warning.clone()));
-    }
     let globals = globals(request, &dockerfile)?;
     let mut plan = plan(request, &dockerfile, &globals)?;
-    let images = base::resolve(store, request, &dockerfile, &mut plan, events)?;
+    let images = base::resolve(store, request, &dockerfile, &mut plan)?;
+    let contexts = Contexts::new(store, request);
+    let findings = check::check(request, &dockerfile, &plan, &images, &contexts);
+    if dockerfile.check.error && !findings.is_empty() {
+        return Err(BuildError::Dockerfile(findings));
+    }
+    findings.into_iter().for_each(|finding| events(BuildEvent::Warning(finding)));
     let parts = Parts {
         store,
         request,
@@ -85,6 +90,7 @@ pub fn build(
         images: &images,
         events,
         cancel,
+        contexts: &contexts,
     };
     let solved = Solver::new(parts).solve();
     // What was finished before a failure is worth keeping too.

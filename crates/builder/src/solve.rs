@@ -40,7 +40,7 @@ pub(crate) struct Solver<'a> {
     pub images: &'a Images,
     pub events: &'a (dyn Fn(BuildEvent) + Sync),
     pub cancel: &'a Cancel,
-    pub contexts: Contexts<'a>,
+    pub contexts: &'a Contexts<'a>,
     pub stubs: DefaultStubs,
     steps: BTreeMap<(usize, usize), StepId>,
     results: Vec<Latch<StageResult>>,
@@ -62,6 +62,7 @@ pub(crate) struct Parts<'a> {
     pub images: &'a Images,
     pub events: &'a (dyn Fn(BuildEvent) + Sync),
     pub cancel: &'a Cancel,
+    pub contexts: &'a Contexts<'a>,
 }
 
 /// The target stage, and how many steps ran and were cached.
@@ -82,7 +83,7 @@ pub(crate) struct StepPlace {
 impl<'a> Solver<'a> {
     /// Makes everything ready and announces the steps.
     pub fn new(parts: Parts<'a>) -> Self {
-        let Parts { store, request, dockerfile, plan, globals, images, events, cancel } = parts;
+        let Parts { store, request, dockerfile, plan, globals, images, events, cancel, contexts } = parts;
         let (planned, steps) = number_steps(plan);
         events(BuildEvent::Planned(planned));
         let parallel = match request.parallel {
@@ -98,7 +99,7 @@ impl<'a> Solver<'a> {
             images,
             events,
             cancel,
-            contexts: Contexts::new(store, request),
+            contexts,
             stubs: DefaultStubs::new(),
             steps,
             results: plan.stages.iter().map(|_| Latch::new()).collect(),
