@@ -199,6 +199,14 @@ mod tests {
     }
 
     #[test]
+    fn sizes_beyond_eight_gigabytes_are_read_back() {
+        let header = Header { size: (8 << 30) + 5, ..file("f") };
+        let bytes = encode(&header).unwrap();
+        let mut reader = crate::Reader::new(&bytes[..], crate::Limits::default());
+        assert_eq!(reader.next().unwrap().unwrap().header, header);
+    }
+
+    #[test]
     fn long_paths_are_split_at_a_slash_or_recorded() {
         let (long, longer) = ("n".repeat(100), "n".repeat(101));
         let prefix = "p".repeat(155);

@@ -1,5 +1,6 @@
 //! Extracts whole archives.
 
+use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,8 @@ use std::path::{Path, PathBuf};
 use lbuild_confined::Root;
 use rustix::io::Errno;
 
-use crate::{ArchiveError, EntryKind, Header, Links, Reader, Unpacker};
+use crate::unpack::Unpacker;
+use crate::{ArchiveError, EntryKind, Header, Reader};
 
 /// How to extract an archive.
 pub struct ExtractOptions<'a> {
@@ -48,12 +50,14 @@ pub struct ExtractReport {
 
 /// Extracts an archive into the directory `destination` of `root`, which must exist.
 ///
-/// Directories are merged with those that are there; other entries replace what is there. A path that
-/// leads out of the destination is an error, also by a symbolic link on its way; an absolute link on
-/// the way is one too, as in BuildKit. Entries before the failing one stay.
+/// Directories are merged with those that are there and get the archive's metadata; everything else
+/// replaces what is there, a whole tree if need be. Directories on the way to an entry are made where
+/// they are missing. As in BuildKit, a path that leads out of the destination is an error, also by a
+/// symbolic link on its way, and an absolute link on the way is one. Entries before the failing one
+/// stay.
 ///
 /// # Errors
-/// Those of [`Reader::next`] and [`Unpacker::put`].
+/// Those of [`Reader::next`]; [`ArchiveError::Outside`] and [`ArchiveError::Unpack`].
 pub fn extract(
     reader: &mut Reader<impl Read>,
     root: &Root,
@@ -63,11 +67,11 @@ pub fn extract(
     let tree = root
         .subtree(destination)
         .map_err(|source| ArchiveError::Unpack { path: destination.to_owned(), source })?;
-    let mut unpacker = Unpacker::new(tree, Links::Beneath);
+    let mut unpacker = Unpacker::new(tree, options.preserve_root_metadata);
     let mut report = ExtractReport::default();
     while let Some(mut entry) = reader.next()? {
         let mut header = entry.header.clone();
-        if !(options.filter)(&header) || !options.preserve_root_metadata && is_root(&header.path) {
+        if !(options.filter)(&header) {
             continue;
         }
         refuse_deletion_mark(&header)?;
@@ -75,11 +79,11 @@ pub fn extract(
             (header.uid, header.gid) = (uid, gid);
         }
         header.xattrs.retain(|name, _| (options.keep_xattr)(name));
-        unpacker.put(&header, &mut entry)?;
+        let placed = unpacker.put(&header, &mut entry)?;
         report.entries += 1;
         report.bytes += header.size;
+        report.refused_xattrs += placed.refused_xattrs.len() as u64;
     }
-    report.refused_xattrs = unpacker.refused_xattrs();
     unpacker.finish()?;
     Ok(report)
 }
@@ -89,10 +93,6 @@ fn refuse_deletion_mark(header: &Header) -> Result<(), ArchiveError> {
     if header.kind != (EntryKind::CharDevice { major: 0, minor: 0 }) {
         return Ok(());
     }
-    let path = PathBuf::from(std::ffi::OsStr::from_bytes(&header.path));
+    let path = PathBuf::from(OsStr::from_bytes(&header.path));
     Err(ArchiveError::Unpack { path, source: io::Error::from(Errno::PERM) })
-}
-
-fn is_root(path: &[u8]) -> bool {
-    path.split(|&byte| byte == b'/').all(|component| matches!(component, b"" | b"."))
 }

@@ -1,9 +1,8 @@
 //! Tar archives from outside: decompression, entries, safe extraction, deterministic writing.
 //!
 //! Everything read here may be hostile: [`Reader`] bounds what an archive can cost ([`Limits`]), and
-//! [`Unpacker`] reaches files only through open directories of a
-//! [`Root`](lbuild_confined::Root), so nothing lands outside it. [`Writer`] gives the same bytes for
-//! the same entries.
+//! [`extract`] reaches files only through open directories of a [`Root`](lbuild_confined::Root), so
+//! that nothing lands outside it. [`Writer`] gives the same bytes for the same entries.
 //!
 //! Source: POSIX.1-2017, pax, "Extended Description"; the GNU tar manual, "Tar Internals"
 
@@ -37,5 +36,4 @@ pub use limits::Limits;
 pub use place::{Placed, link, place, set_metadata};
 pub use reader::{Entry, Reader};
 pub use remove::remove;
-pub use unpack::{Links, Unpacker};
 pub use writer::{EntryWriter, Writer};

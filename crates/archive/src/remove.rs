@@ -146,7 +146,7 @@ mod tests {
         let bed = tempfile::tempdir().unwrap();
         let parent = std::fs::File::open(bed.path()).unwrap();
         let mut directory = std::os::fd::OwnedFd::from(parent.try_clone().unwrap());
-        for _ in 0..5000 {
+        for _ in 0..1500 {
             fs::mkdirat(&directory, "deep", Mode::RWXU).unwrap();
             fs::mkdirat(&directory, "side", Mode::RWXU).unwrap();
             directory = fs::openat(&directory, "deep", DIRECTORY_FLAGS, Mode::empty()).unwrap();

@@ -1,6 +1,6 @@
 //! Puts entries into a directory tree.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -11,64 +11,51 @@ use rustix::fs::{self, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use crate::place::{self, Placed};
-use crate::{ArchiveError, EntryKind, Header, remove};
+use crate::{ArchiveError, EntryKind, Header};
 
 /// What directories get that an archive needs but does not hold.
 const IMPLIED_MODE: Mode = Mode::from_raw_mode(0o755);
 
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
+const READABLE_DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW);
+
 /// Puts entries into the tree of a [`Root`], one after the other; none lands outside it.
 ///
-/// The directory of the last entry is kept open, so that a directory's entries cost one look-up
-/// together. Directories get their times in [`Unpacker::finish`], when no more entries change them.
+/// Symbolic links on the way to an entry are followed beneath the tree; one that is absolute or leads
+/// above it is an error. The directory of the last entry is kept open, so that a directory's entries
+/// cost one look-up together.
 #[derive(Debug)]
-pub struct Unpacker {
+pub(crate) struct Unpacker {
     root: Root,
-    links: Links,
+    preserve_root_metadata: bool,
     /// The directory of the last entry, and its path.
     parent: Option<(PathBuf, OwnedFd)>,
+    /// Directories and the times they get once no entry changes them any more.
     directories: Vec<(PathBuf, Timespec)>,
-    refused_xattrs: u64,
-}
-
-/// What to make of a symbolic link on the way to an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Links {
-    /// Follow it as a process would whose root is the tree: layers are unpacked so.
-    InRoot,
-    /// Refuse it if it is absolute or leads above the tree, as BuildKit's ADD does.
-    Beneath,
 }
 
 impl Unpacker {
-    /// Starts to unpack into `root`.
-    pub fn new(root: Root, links: Links) -> Self {
-        Self { root, links, parent: None, directories: Vec::new(), refused_xattrs: 0 }
+    /// Starts to unpack into `root`, whose own metadata changes only if an entry may change it.
+    pub fn new(root: Root, preserve_root_metadata: bool) -> Self {
+        Self { root, preserve_root_metadata, parent: None, directories: Vec::new() }
     }
 
     /// Makes the entry of `header`, and missing directories on the way to it: mode 755, root's.
     ///
-    /// An entry that stands for the root itself gives it its metadata if it is a directory, and has no
-    /// effect otherwise.
-    ///
-    /// # Errors
-    /// [`ArchiveError::Outside`] or [`ArchiveError::Unpack`].
-    pub fn put(&mut self, header: &Header, data: &mut dyn Read) -> Result<(), ArchiveError> {
-        let path = clean(&header.path)?;
+    /// An entry that stands for the root itself makes nothing, whatever its kind is.
+    pub fn put(&mut self, header: &Header, data: &mut dyn Read) -> Result<Placed, ArchiveError> {
         let failed = |source| unpack_error(&header.path, source);
+        let path = clean(&header.path)?;
         let Some(name) = path.file_name() else {
-            if header.kind == EntryKind::Directory {
-                let root = self.open(Path::new("."), OFlags::RDONLY | OFlags::DIRECTORY).map_err(failed)?;
-                let refused = place::set_metadata(&root, header).map_err(failed)?;
-                self.refused_xattrs += refused.len() as u64;
-                self.directories.push((PathBuf::new(), mtime(header)));
-            }
-            return Ok(());
+            return self.set_root(header).map_err(failed);
         };
         let placed = match &header.kind {
             EntryKind::HardLink(target) => self.link(&path, name, target, header)?,
-            _ => place::place(self.parent(&path).map_err(failed)?, name, header, data).map_err(failed)?,
+            _ => {
+                let parent = self.parent(&path, header).map_err(failed)?;
+                place::place(parent, name, header, data).map_err(failed)?
+            }
         };
-        self.refused_xattrs += placed.refused_xattrs.len() as u64;
         if placed.replaced {
             // The open directory may be the one that was removed.
             self.parent = None;
@@ -76,62 +63,32 @@ impl Unpacker {
         if header.kind == EntryKind::Directory {
             self.directories.push((path, mtime(header)));
         }
-        Ok(())
-    }
-
-    /// Removes what stands at `path` with all it holds; nothing there is no error.
-    ///
-    /// # Errors
-    /// [`ArchiveError::Outside`] or [`ArchiveError::Unpack`]; the root itself cannot be removed.
-    pub fn remove(&mut self, path: &[u8]) -> Result<(), ArchiveError> {
-        let cleaned = clean(path)?;
-        let failed = |source| unpack_error(path, source);
-        let removed = self.open_parent(&cleaned).and_then(|parent| {
-            // Only the root has no name, and an empty one is refused.
-            remove(parent, cleaned.file_name().unwrap_or_default())
-        });
-        self.parent = None;
-        match removed {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
-            _ => Ok(()),
-        }
-    }
-
-    /// The open directory that an entry at `path` belongs into, made if it is missing, and its name
-    /// there; `None` if `path` stands for the root.
-    ///
-    /// # Errors
-    /// [`ArchiveError::Outside`] or [`ArchiveError::Unpack`].
-    pub fn locate(&mut self, path: &[u8]) -> Result<Option<(BorrowedFd<'_>, OsString)>, ArchiveError> {
-        let cleaned = clean(path)?;
-        let Some(name) = cleaned.file_name() else { return Ok(None) };
-        let parent = self.parent(&cleaned).map_err(|source| unpack_error(path, source))?;
-        Ok(Some((parent, name.to_owned())))
-    }
-
-    /// How many extended attributes the file system, or our rights, did not allow so far.
-    pub fn refused_xattrs(&self) -> u64 {
-        self.refused_xattrs
+        Ok(placed)
     }
 
     /// Gives the directories their times.
-    ///
-    /// # Errors
-    /// [`ArchiveError::Unpack`].
-    pub fn finish(mut self) -> Result<(), ArchiveError> {
-        for (path, time) in std::mem::take(&mut self.directories) {
+    pub fn finish(self) -> Result<(), ArchiveError> {
+        for (path, time) in self.directories {
             let times = Timestamps { last_access: time, last_modification: time };
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-            let path = if path.as_os_str().is_empty() { Path::new(".") } else { &path };
-            match self.open(path, flags) {
-                Ok(directory) => fs::futimens(&directory, &times).map_err(io::Error::from),
+            let failed = |source| ArchiveError::Unpack { path: path.clone(), source };
+            match self.root.open_beneath(&path, READABLE_DIRECTORY, Mode::empty()) {
+                Ok(directory) => fs::futimens(&directory, &times).map_err(|error| failed(error.into()))?,
                 // Another entry took its place.
-                Err(error) if is_replaced(&error) => Ok(()),
-                Err(error) => Err(error),
+                Err(error) if is_replaced(&error) => {}
+                Err(error) => return Err(failed(error)),
             }
-            .map_err(|source| ArchiveError::Unpack { path: path.to_owned(), source })?;
         }
         Ok(())
+    }
+
+    fn set_root(&mut self, header: &Header) -> io::Result<Placed> {
+        let mut placed = Placed::default();
+        if self.preserve_root_metadata && header.kind == EntryKind::Directory {
+            let root = self.root.open_beneath("", READABLE_DIRECTORY, Mode::empty())?;
+            placed.refused_xattrs = place::set_metadata(&root, header)?;
+            self.directories.push((PathBuf::new(), mtime(header)));
+        }
+        Ok(placed)
     }
 
     fn link(
@@ -143,59 +100,43 @@ impl Unpacker {
     ) -> Result<Placed, ArchiveError> {
         let failed = |source| unpack_error(&header.path, source);
         let target = clean(target).map_err(|_| outside(&header.path))?;
+        let target_parent =
+            self.root.open_beneath(parent_of(&target), DIRECTORY, Mode::empty()).map_err(failed)?;
         // Only the root has no name, and an empty one is refused.
         let target_name = target.file_name().unwrap_or_default();
-        let target_parent = self.open_parent(&target).map_err(failed)?;
-        let parent = self.parent(path).map_err(failed)?;
+        let parent = self.parent(path, header).map_err(failed)?;
         place::link(parent, name, target_parent, target_name, header).map_err(failed)
     }
 
-    /// The directory that holds `path`, made if it is missing.
-    fn parent(&mut self, path: &Path) -> io::Result<BorrowedFd<'_>> {
-        let parent = path.parent().unwrap_or(Path::new(""));
+    /// The directory that holds `path`, made if it is missing. `header` is the entry that needs it.
+    fn parent(&mut self, path: &Path, header: &Header) -> io::Result<BorrowedFd<'_>> {
+        let parent = parent_of(path);
         let kept = match self.parent.take() {
             Some(kept) if kept.0 == parent => kept,
-            _ => match self.open_parent(path) {
+            _ => match self.root.open_beneath(parent, DIRECTORY, Mode::empty()) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    (parent.to_owned(), self.make(parent)?)
+                    (parent.to_owned(), self.make(parent, header)?)
                 }
-                result => (parent.to_owned(), result?),
+                opened => (parent.to_owned(), opened?),
             },
         };
         Ok(self.parent.insert(kept).1.as_fd())
     }
 
-    fn open_parent(&self, path: &Path) -> io::Result<OwnedFd> {
-        let parent = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        self.open(parent, OFlags::PATH | OFlags::DIRECTORY)
-    }
-
-    fn open(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
-        match self.links {
-            Links::InRoot => self.root.open_at(path, flags, Mode::empty()),
-            Links::Beneath => self.root.open_beneath(path, flags, Mode::empty()),
-        }
-    }
-
-    /// Makes a directory and those above it that are missing.
-    fn make(&self, path: &Path) -> io::Result<OwnedFd> {
-        if self.links == Links::InRoot {
-            self.root.create_dir_all(path, IMPLIED_MODE)?;
-            return self.open(path, OFlags::PATH | OFlags::DIRECTORY);
-        }
+    /// Makes a directory and those above it that are missing. They get the time of the entry that needs
+    /// them: the time of unpacking would make each result another one.
+    fn make(&mut self, path: &Path, header: &Header) -> io::Result<OwnedFd> {
         let mut made = PathBuf::new();
-        let mut directory = self.open(Path::new("."), OFlags::PATH | OFlags::DIRECTORY)?;
-        for component in path.components() {
+        let mut directory = self.root.open_beneath("", DIRECTORY, Mode::empty())?;
+        for component in path {
             made.push(component);
-            directory = match self.open(&made, OFlags::PATH | OFlags::DIRECTORY) {
+            directory = match self.root.open_beneath(&made, DIRECTORY, Mode::empty()) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    make_implied(&directory, component.as_os_str())?;
-                    self.open(&made, OFlags::PATH | OFlags::DIRECTORY)?
+                    make_implied(&directory, component)?;
+                    self.directories.push((made.clone(), mtime(header)));
+                    self.root.open_beneath(&made, DIRECTORY, Mode::empty())?
                 }
-                result => result?,
+                opened => opened?,
             };
         }
         Ok(directory)
@@ -203,13 +144,13 @@ impl Unpacker {
 }
 
 fn make_implied(parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     fs::mkdirat(parent, name, IMPLIED_MODE)?;
-    Ok(fs::fchmod(fs::openat(parent, name, flags, Mode::empty())?, IMPLIED_MODE)?)
+    let made = fs::openat(parent, name, READABLE_DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    Ok(fs::fchmod(made, IMPLIED_MODE)?)
 }
 
 /// The path without `.`, `..` and slashes that say nothing; empty for the root. What leads above the
-/// root is refused, but `..` right after a leading slash is the root.
+/// root is refused, but above a leading slash there is nothing.
 fn clean(path: &[u8]) -> Result<PathBuf, ArchiveError> {
     let mut cleaned = PathBuf::new();
     let is_absolute = path.starts_with(b"/");
@@ -227,13 +168,16 @@ fn clean(path: &[u8]) -> Result<PathBuf, ArchiveError> {
     Ok(cleaned)
 }
 
+fn parent_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
+}
+
 fn mtime(header: &Header) -> Timespec {
     Timespec { tv_sec: header.mtime, tv_nsec: i64::from(header.mtime_nanos) }
 }
 
 fn is_replaced(error: &io::Error) -> bool {
-    let errno = Errno::from_io_error(error);
-    matches!(errno, Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP))
+    matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV))
 }
 
 fn outside(path: &[u8]) -> ArchiveError {
@@ -241,10 +185,10 @@ fn outside(path: &[u8]) -> ArchiveError {
 }
 
 fn unpack_error(path: &[u8], source: io::Error) -> ArchiveError {
-    if Errno::from_io_error(&source) == Some(Errno::XDEV) {
-        return outside(path);
+    match Errno::from_io_error(&source) {
+        Some(Errno::XDEV) => outside(path),
+        _ => ArchiveError::Unpack { path: PathBuf::from(OsStr::from_bytes(path)), source },
     }
-    ArchiveError::Unpack { path: PathBuf::from(OsStr::from_bytes(path)), source }
 }
 
 #[cfg(test)]

@@ -84,6 +84,11 @@ impl<W: Write> Writer<W> {
             self.put_range(header, file, start, end)?;
             position = end;
         }
+        // Beyond its end, a file looks as if it had a hole there.
+        let length = file.metadata().map_err(|source| content_error(header, source))?.len();
+        if length < header.size {
+            return Err(size_changed(header, length));
+        }
         self.pad()
     }
 
