@@ -261,6 +261,7 @@ pub fn parse() -> Cli {
 }
 
 /// Inserts `build` where the command line names no command: `lbuild -t x .` is `lbuild build -t x .`.
+/// Whoever says nothing at all gets help.
 fn with_default_command(mut args: Vec<OsString>) -> Vec<OsString> {
     let commands = Cli::command();
     let is_command = |word: &OsStr| {
@@ -281,6 +282,7 @@ fn with_default_command(mut args: Vec<OsString>) -> Vec<OsString> {
             }
         }
     }
+    args.push("--help".into());
     args
 }
 
@@ -328,7 +330,8 @@ mod tests {
             ("lbuild --help", "lbuild --help"),
             ("lbuild --version", "lbuild --version"),
             ("lbuild -t x --help", "lbuild build -t x --help"),
-            ("lbuild", "lbuild"),
+            ("lbuild", "lbuild --help"),
+            ("lbuild --root /s", "lbuild --root /s --help"),
         ] {
             assert_eq!(completed(line), expected, "{line}");
         }
