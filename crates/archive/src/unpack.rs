@@ -25,7 +25,7 @@ const READABLE_DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union
 /// above it is an error. The directory of the last entry is kept open, so that a directory's entries
 /// cost one look-up together.
 #[derive(Debug)]
-pub(crate) struct Unpacker {
+pub struct Unpacker {
     root: Root,
     preserve_root_metadata: bool,
     /// The directory of the last entry, and its path.

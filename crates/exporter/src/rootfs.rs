@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use lbuild_archive::{EntryKind, Header, Links, Unpacker, Writer};
+use lbuild_archive::{EntryKind, Header, Unpacker, Writer};
 use lbuild_confined::Root;
 use lbuild_layer_store::{ImageRecord, Store};
 
@@ -52,7 +52,7 @@ pub fn write_rootfs_dir(
     DirBuilder::new().recursive(true).mode(0o755).create(destination).map_err(write_error)?;
     let root = Root::open(destination).map_err(write_error)?;
     let view = store.view(&image.layers).map_err(|source| ExportError::Store { image: image.id, source })?;
-    let mut unpacker = Unpacker::new(root, Links::Beneath);
+    let mut unpacker = Unpacker::new(root, false);
     let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     tree::walk(view.root(), &mut |mut header, file| {
         set_time(&mut header, timestamp);
