@@ -59,16 +59,19 @@ impl Detached {
         Ok(Self(open_tree(directory.as_fd(), path, flags)?))
     }
 
-    /// The tree at `fd`, which is a detached mount or belongs to this mount namespace.
+    /// The tree at `fd`, which is a detached mount or belongs to this mount namespace. What is
+    /// mounted in it later appears nowhere else, though most of a host's mounts are shared.
     ///
     /// # Errors
-    /// As open_tree(2).
+    /// As open_tree(2) and mount_setattr(2).
     pub(crate) fn adopt(fd: OwnedFd) -> io::Result<Self> {
-        match Self::bind(&fd, "") {
+        let tree = match Self::bind(&fd, "") {
             // Before Linux 6.15, the kernel does not clone a detached mount: it is taken as it is.
-            Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => Ok(Self(fd)),
-            result => result,
-        }
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => Self(fd),
+            result => result?,
+        };
+        sys::make_mount_private(tree.as_fd())?;
+        Ok(tree)
     }
 
     /// Sets attributes on this mount only.

@@ -59,8 +59,11 @@ impl KernelViews {
     /// Says which could not be made.
     pub(crate) fn new(security: Security) -> Result<Self, Failure> {
         let proc = Detached::new("proc", &[], inert()).map_err(|error| {
-            // The kernel's answer where the /proc of an outer container has masked paths.
-            Failure::setup("mount /proc (an outer container may hide parts of it)", error)
+            let what = match Errno::from_io_error(&error) {
+                Some(Errno::PERM) => "mount /proc (does an outer container hide parts of it?)",
+                _ => "mount /proc",
+            };
+            Failure::setup(what, error)
         })?;
         let sys = sys(security).map_err(|error| Failure::setup("mount /sys", error))?;
         let cgroup = cgroup(security).map_err(|error| Failure::setup("mount /sys/fs/cgroup", error))?;

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+use nix::errno::Errno;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::waitpid;
@@ -89,7 +90,9 @@ impl Supervisor {
     fn reap(&self) -> io::Result<()> {
         loop {
             match waitpid(self.pid, None) {
-                Err(nix::errno::Errno::EINTR) => {}
+                Err(Errno::EINTR) => {}
+                // lbuild was started with SIGCHLD ignored: the kernel has reaped it.
+                Err(Errno::ECHILD) => return Ok(()),
                 result => return Ok(result.map(drop)?),
             }
         }

@@ -1,7 +1,7 @@
 //! The process between lbuild and a run's first process.
 //!
 //! It makes the namespaces, waits for the program and reports how it ended. It has one thread, so
-//! that it may fork, and no terminal's signal reaches it. If lbuild dies, it kills the program; the
+//! that it may fork, and heeds no terminal's signals. If lbuild dies, it kills the program; the
 //! program's death ends every process of the PID namespace.
 
 use std::ffi::OsStr;
@@ -31,8 +31,8 @@ const GRACE: Duration = Duration::from_millis(500);
 
 /// Asks the program to end, and kills it after [`GRACE`].
 pub(crate) const END: Signal = Signal::SIGTERM;
-/// Kills the program at once.
-pub(crate) const KILL: Signal = Signal::SIGINT;
+/// Kills the program at once. None that a terminal sends, which the supervisor of a shell gets too.
+pub(crate) const KILL: Signal = Signal::SIGUSR1;
 
 /// Acts as the supervisor and never returns, if [`run`](crate::run()) started this process as one.
 ///
@@ -115,7 +115,7 @@ fn read_order(fd: OwnedFd) -> io::Result<Order> {
 
 /// From here on the death of lbuild is a signal, which is blocked until it is waited for.
 fn tie_to_parent(order: &Order) -> io::Result<()> {
-    set_parent_process_death_signal(Some(rustix::process::Signal::INT))?;
+    set_parent_process_death_signal(Some(rustix::process::Signal::USR1))?;
     if getppid().as_raw() == order.parent { Ok(()) } else { Err(rustix::io::Errno::SRCH.into()) }
 }
 

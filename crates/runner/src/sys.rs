@@ -12,17 +12,33 @@ use rustix::mount::MountAttrFlags;
 
 /// Sets attributes such as `MOUNT_ATTR_RDONLY` on the mount at `fd`, and on those below it if
 /// `recursive`.
+///
+/// # Errors
+/// As mount_setattr(2).
 pub(crate) fn set_mount_attributes(
     fd: BorrowedFd<'_>,
     attributes: MountAttrFlags,
     recursive: bool,
 ) -> io::Result<()> {
-    let change = libc::mount_attr {
-        attr_set: u64::from(attributes.bits()),
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: 0,
-    };
+    set_mount(fd, attributes, 0, recursive)
+}
+
+/// Sees to it that what is mounted below the mount at `fd` appears nowhere else.
+///
+/// # Errors
+/// As mount_setattr(2).
+pub(crate) fn make_mount_private(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_mount(fd, MountAttrFlags::empty(), libc::MS_PRIVATE, false)
+}
+
+fn set_mount(
+    fd: BorrowedFd<'_>,
+    attributes: MountAttrFlags,
+    propagation: u64,
+    recursive: bool,
+) -> io::Result<()> {
+    let attr_set = u64::from(attributes.bits());
+    let change = libc::mount_attr { attr_set, attr_clr: 0, propagation, userns_fd: 0 };
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is a NUL-terminated literal and `change` outlives the call, which only
     // reads it and is told its size.

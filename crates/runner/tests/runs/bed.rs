@@ -143,6 +143,13 @@ pub fn tree(source: impl AsRef<Path>, target: &str) -> Mount {
     Mount { source: MountSource::Tree(open(source)), target: target.into(), read_only: false }
 }
 
+/// How many processes of this machine have such a command line.
+pub fn processes_named(commands: &[&str]) -> usize {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let lines = processes.filter_map(|process| fs::read_to_string(process.path().join("cmdline")).ok());
+    lines.filter(|line| commands.iter().any(|command| line.contains(command))).count()
+}
+
 fn applets() -> &'static [String] {
     static APPLETS: OnceLock<Vec<String>> = OnceLock::new();
     APPLETS.get_or_init(|| {

@@ -9,7 +9,7 @@ use std::{fs, os::unix::ffi::OsStringExt};
 
 use lbuild_runner::{Cancel, Exit, RunError, Stream, run};
 
-use crate::bed::{Bed, finish};
+use crate::bed::{Bed, finish, processes_named};
 
 pub fn the_exit_status_is_the_programs() {
     let bed = Bed::new();
@@ -233,13 +233,6 @@ pub fn a_hundred_runs_at_a_time_do_not_mix() {
         }
     });
     assert_eq!(mounts_of(&bed), mounts);
-}
-
-/// How many processes of this machine have such a command line.
-fn processes_named(commands: &[&str]) -> usize {
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    let lines = processes.filter_map(|process| fs::read_to_string(process.path().join("cmdline")).ok());
-    lines.filter(|line| commands.iter().any(|command| line.contains(command))).count()
 }
 
 /// The mounts of this process that have to do with `bed`.

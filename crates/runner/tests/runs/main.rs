@@ -9,6 +9,7 @@ mod confinement;
 mod endings;
 mod limits;
 mod mounts;
+mod shell;
 mod view;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -25,6 +26,7 @@ macro_rules! trials {
 
 fn main() {
     lbuild_runner::supervise_if_asked();
+    shell::share_streams_if_asked();
     let trials = trials! {
         endings:
             the_exit_status_is_the_programs
@@ -78,7 +80,11 @@ fn main() {
             a_secret_has_its_mode_and_owner_and_leaves_no_trace
             a_socket_is_mounted
             targets_are_resolved_inside_the_root
-            the_root_may_be_a_detached_mount;
+            the_root_may_be_a_detached_mount
+            nothing_is_mounted_on_the_host_through_a_shared_mount;
+        shell:
+            a_shell_has_the_callers_streams
+            nothing_outlives_a_killed_builder;
         attacks:
             dev_proc_and_sys_as_links_are_refused
             what_the_image_has_in_dev_and_proc_has_no_effect

@@ -4,10 +4,12 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 
-use lbuild_runner::{Mount, MountSource, User};
+use lbuild_runner::{Cancel, Mount, MountSource, User, run};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, UnmountFlags,
+    fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount, mount_change, unmount,
 };
 
 use crate::bed::{Bed, finish, spec_in, tree};
@@ -135,4 +137,48 @@ pub fn the_root_may_be_a_detached_mount() {
     }
     assert_eq!(fs::read_to_string(upper.path().join("upper/etc/motd")).unwrap(), "hello\n0\n1\n2\n");
     assert_eq!(fs::read_dir(upper.path().join("upper")).unwrap().count(), 1);
+}
+
+pub fn nothing_is_mounted_on_the_host_through_a_shared_mount() {
+    let bed = Bed::new();
+    let shared = SharedMount::over(bed.path(""));
+    for directory in ["bin", "dev", "etc", "proc", "sys", "work"] {
+        fs::create_dir(bed.path(directory)).unwrap();
+    }
+    fs::copy("/bin/busybox", bed.path("bin/sh")).unwrap();
+    for file in ["hosts", "resolv.conf"] {
+        fs::write(bed.path("etc").join(file), "").unwrap();
+    }
+    let mut spec = bed.script("echo mounted");
+    spec.mounts = vec![tree(bed.path("etc"), "/work")];
+    let mut seen = Vec::new();
+    let mut output = |_, _: &[u8]| seen.push(shared.mounts());
+    run(spec, &mut output, &Cancel::new().unwrap()).unwrap();
+    assert_eq!(seen, [1]);
+}
+
+/// A file system in memory, as most of a host's are: what is mounted in it appears wherever it is
+/// mounted itself.
+struct SharedMount(PathBuf);
+
+impl SharedMount {
+    fn over(path: PathBuf) -> Self {
+        mount("tmpfs", &path, "tmpfs", MountFlags::empty(), None).unwrap();
+        let shared = Self(path);
+        mount_change(&shared.0, MountPropagationFlags::SHARED).unwrap();
+        shared
+    }
+
+    /// How many mounts this process sees at it and in it.
+    fn mounts(&self) -> usize {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let path = self.0.to_str().unwrap().trim_end_matches('/');
+        mounts.lines().filter(|line| line.split(' ').nth(4).unwrap().starts_with(path)).count()
+    }
+}
+
+impl Drop for SharedMount {
+    fn drop(&mut self) {
+        unmount(&self.0, UnmountFlags::DETACH).unwrap();
+    }
 }
