@@ -60,7 +60,7 @@ pub fn write_rootfs_dir(
         match file {
             Some(mut file) => unpacker.put(&header, &mut file)?,
             None => unpacker.put(&header, &mut io::empty())?,
-        }
+        };
         Ok(())
     })?;
     Ok(unpacker.finish()?)
