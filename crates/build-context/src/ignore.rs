@@ -2,7 +2,8 @@
 //!
 //! An excluded directory is looked into only if an exception is written below it (`!dir/file`), and is
 //! then part of the context itself; an exception that begins with a wildcard does not reopen it. So
-//! does the Docker client that recorded our expectations.
+//! does the client of Docker 20.10; later ones search all excluded directories once an exception has a
+//! wildcard, and leave out those in which they find nothing.
 //!
 //! Source: <https://docs.docker.com/build/concepts/context/#dockerignore-files>
 
@@ -13,6 +14,7 @@ use lbuild_confined::Root;
 
 use crate::clean;
 use crate::error::ContextError;
+use crate::pattern::Pattern;
 use crate::patterns::{Hits, Patterns};
 
 /// More than any ignore file that a person writes.
@@ -84,24 +86,23 @@ impl Ignore {
     fn parse_named(text: &str, file: Option<PathBuf>) -> Result<Self, ContextError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut lines = Vec::new();
-        let mut cleaned = Vec::new();
+        let mut patterns = Vec::new();
         for (index, line) in text.lines().enumerate() {
             // Only a `#` in the first column makes a comment.
             if line.starts_with('#') || line.trim().is_empty() {
                 continue;
             }
-            let pattern = from_context_root(line.trim());
             let number = index + 1;
-            if let Err(source) = Patterns::parse([pattern.as_str()]) {
-                return Err(ContextError::IgnoreLine { file, line: number, source });
+            match Pattern::parse(&from_context_root(line.trim())) {
+                Ok(Some(pattern)) => {
+                    patterns.push(pattern);
+                    lines.push(Line { number, text: line.trim().to_owned() });
+                }
+                Ok(None) => {}
+                Err(source) => return Err(ContextError::IgnoreLine { file, line: number, source }),
             }
-            lines.push(Line { number, text: line.trim().to_owned() });
-            cleaned.push(pattern);
         }
-        let patterns = Patterns::parse(cleaned.iter().map(String::as_str));
-        let patterns =
-            patterns.map_err(|source| ContextError::IgnoreLine { file: file.clone(), line: 0, source })?;
-        Ok(Self { file, patterns, lines })
+        Ok(Self { file, patterns: patterns.into_iter().collect(), lines })
     }
 
     /// Whether the rules exclude `path` (slash-separated, relative to the context).

@@ -75,6 +75,12 @@ impl Patterns {
     }
 }
 
+impl FromIterator<Pattern> for Patterns {
+    fn from_iter<T: IntoIterator<Item = Pattern>>(patterns: T) -> Self {
+        Self { list: patterns.into_iter().collect() }
+    }
+}
+
 /// `path` and the directories above it, innermost first.
 fn with_parents(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::successors(Some(path), |path| {

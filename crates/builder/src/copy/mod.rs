@@ -34,7 +34,7 @@ use lbuild_oci::{Digest, Hasher};
 
 pub use apply::CopyReport;
 pub use error::CopyError;
-pub use mode::{ModeChange, ModeError};
+pub use mode::ModeChange;
 
 use apply::Copier;
 use destination::Destination;
@@ -150,13 +150,6 @@ pub fn prepare(request: CopyRequest<'_>) -> Result<PreparedCopy<'_>, CopyError> 
 }
 
 impl PreparedCopy<'_> {
-    /// Whether no source was found: all have wildcards that match nothing.
-    pub fn is_empty(&self) -> bool {
-        self.items
-            .iter()
-            .all(|item| matches!(item, Item::Selected { selection, .. } if selection.picks.is_empty()))
-    }
-
     /// The digest of all that the result depends on, but for the tree that it is applied to and for times.
     ///
     /// # Errors

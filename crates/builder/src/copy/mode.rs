@@ -125,11 +125,11 @@ impl Change {
                     Class::Other => mode & 7,
                 };
                 // The same three bits in each class, then only those of the classes meant.
-                let bits = permissions * 0o111 & to;
+                let bits = (permissions * 0o111) & to;
                 match op {
                     Op::Add => mode | bits,
                     Op::Remove => mode & !bits,
-                    Op::Set => mode & !(to & 0o777) | bits,
+                    Op::Set => (mode & !(to & 0o777)) | bits,
                 }
             }
         }

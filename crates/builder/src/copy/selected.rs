@@ -57,7 +57,8 @@ impl Copier<'_> {
                 && let Some(level) = levels.pop()
             {
                 self.leave(&level, &target_path)?;
-                (source_path.pop(), target_path.pop());
+                source_path.pop();
+                target_path.pop();
             }
             let Some(level) = levels.last() else { break };
             source_path.push(&entry.name);
@@ -77,7 +78,8 @@ impl Copier<'_> {
                 metadata: &entry.metadata,
             };
             self.copy_node(source, node)?;
-            (source_path.pop(), target_path.pop());
+            source_path.pop();
+            target_path.pop();
         }
         while let Some(level) = levels.pop() {
             self.leave(&level, &target_path)?;
