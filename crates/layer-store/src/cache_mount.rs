@@ -13,8 +13,10 @@ use std::time::Duration;
 use lbuild_confined::Root;
 use lbuild_oci::Digest;
 
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, record};
 
+/// Holds the id; its time is the last use.
+pub(crate) const ID_FILE: &str = "id";
 /// How often a lock that another process holds is tried again.
 const RETRY: Duration = Duration::from_millis(20);
 /// As many copies of one private cache as are tried.
@@ -60,7 +62,7 @@ impl Store {
         cancelled: &dyn Fn() -> bool,
         fill: &mut dyn FnMut(&Root) -> Result<(), E>,
     ) -> Result<Option<CacheMountGuard>, E> {
-        let folder = self.root().join("cache-mounts").join(Digest::of(id).hex());
+        let folder = self.layout.cache_mounts().join(Digest::of(id).hex());
         make_folder(&folder, id)?;
         let copies = if sharing == CacheMountSharing::Private { MAX_PRIVATE } else { 1 };
         loop {
@@ -79,10 +81,11 @@ impl Store {
 
 fn make_folder(folder: &Path, id: &str) -> Result<(), StoreError> {
     fs::create_dir_all(folder).map_err(failed("create", folder))?;
-    let name = folder.join("id");
+    let name = folder.join(ID_FILE);
     if !name.exists() {
         fs::write(&name, id).map_err(failed("write", &name))?;
     }
+    record::touch(&name);
     Ok(())
 }
 

@@ -79,6 +79,12 @@ pub(crate) fn restore_times(directory: impl AsFd, stat: &Stat) -> io::Result<()>
     fs::futimens(directory, &times)
 }
 
+/// The path of `name` in the directory `path` of a tree, whose root is the empty path.
+pub(crate) fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
+    let separator = if path.is_empty() { &b""[..] } else { b"/" };
+    [path, separator, name].concat()
+}
+
 /// A failure at `path` of a tree.
 pub(crate) fn error(action: &'static str, path: &[u8], error: impl Into<std::io::Error>) -> StoreError {
     StoreError::Io { action, path: to_path(path), source: error.into() }

@@ -76,6 +76,10 @@ impl Layout {
         self.root.join("cache")
     }
 
+    pub fn cache_mounts(&self) -> PathBuf {
+        self.root.join("cache-mounts")
+    }
+
     pub fn cache_record(&self, key: &Digest) -> PathBuf {
         let hex = key.hex();
         self.cache().join(&hex[..2]).join(hex)

@@ -4,6 +4,31 @@
 //! [`DiffId`](lbuild_oci::DiffId). A *snapshot* is the directory that a layer unpacks to on top of
 //! the layers below it, known by the stack's [`ChainId`](lbuild_oci::ChainId). This crate alone
 //! knows overlayfs.
+//!
+//! A step runs in an [`ActiveSnapshot`] and is sealed by [`Store::commit`]: its upper directory is
+//! compared with what lay below, stripped of what is no change, hashed as the tar it would be, and
+//! *becomes* the snapshot. The tar is not kept: it is made again from the snapshot whenever it is
+//! asked for, and checked. A layer from elsewhere is kept as it came and unpacked when it is first
+//! looked into.
+//!
+//! # On disk
+//!
+//! ```text
+//! version                 the format's number
+//! lock                    shared by those who use the store, exclusive to prune
+//! tmp/<process>/          what a process has made and not named; tmp/<process>.lock is held meanwhile
+//! snapshots/<chain>/      a directory as overlayfs takes it for a lower layer
+//! layers/<diff id>        what is known of a layer
+//! blobs/sha256/<digest>   bytes as they came: layers, manifests
+//! images/<id>             an image and its configuration
+//! names/<digest of name>  an image's name
+//! cache/<2>/<key>         what the builder remembers of a step
+//! cache-mounts/<id>/      what `RUN --mount=type=cache` keeps
+//! ```
+//!
+//! Digests are written as 64 hexadecimal digits. What bears its name is whole: it was made in
+//! `tmp/`, [`Store::flush`] ran one syncfs, and then it was renamed. Small files are
+//! records that carry their own checksum; a torn one counts as absent.
 
 mod apply;
 mod below;

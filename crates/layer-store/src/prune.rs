@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use lbuild_oci::{ChainId, DiffId, Digest};
 
 use crate::cache::CacheRecord;
+use crate::cache_mount::ID_FILE;
 use crate::error::OnPath;
 use crate::image::file_names;
 use crate::snapshots::lock;
@@ -21,11 +22,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What [`Store::prune`](crate::Store::prune) removes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PruneOptions {
-    /// Cache records too, however recently they were used.
+    /// Cache records and cache mounts too, however recently they were used.
     pub all: bool,
     /// Images without a name too.
     pub untagged: bool,
-    /// Cache records used within this time stay, with what they need.
+    /// Cache records used within this time stay, with what they need, and so do cache mounts.
     pub keep_duration: Duration,
     /// Count, but remove nothing.
     pub dry_run: bool,
@@ -44,12 +45,14 @@ impl Default for PruneOptions {
 }
 
 /// What was removed, or would be in a dry run.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PruneReport {
     /// Images without a name.
     pub images: Removed,
     /// Cache records.
     pub cache_records: Removed,
+    /// Directories of `RUN --mount=type=cache`.
+    pub cache_mounts: Removed,
     /// Layer records.
     pub layers: Removed,
     /// Unpacked layers.
@@ -72,12 +75,14 @@ pub struct Removed {
 impl PruneReport {
     /// Everything together.
     pub fn total(&self) -> Removed {
-        [self.images, self.cache_records, self.layers, self.snapshots, self.blobs, self.leftovers]
+        let Self { images, cache_records, cache_mounts, layers, snapshots, blobs, leftovers } = *self;
+        let add = |sum: Removed, part: Removed| Removed {
+            count: sum.count + part.count,
+            bytes: sum.bytes + part.bytes,
+        };
+        [images, cache_records, cache_mounts, layers, snapshots, blobs, leftovers]
             .into_iter()
-            .fold(Removed::default(), |sum, part| Removed {
-                count: sum.count + part.count,
-                bytes: sum.bytes + part.bytes,
-            })
+            .fold(Removed::default(), add)
     }
 }
 
@@ -125,6 +130,7 @@ impl Store {
         let mut live = Live::default();
         self.prune_images(options, &mut live, &mut report)?;
         self.prune_cache(options, &mut live, &mut report)?;
+        self.prune_cache_mounts(options, &mut report)?;
         // Records first: what is named is whole at any moment.
         let parse = |name: &str| Digest::from_hex(name).ok();
         let (layers, snapshots, blobs) = (self.layout.layers(), self.layout.snapshots(), self.layout.blobs());
@@ -193,6 +199,20 @@ impl Store {
                     Some(record) => self.keep_stack(&record.layers, live)?,
                     None => self.discard(options, &path, &mut report.cache_records)?,
                 }
+            }
+        }
+        Ok(())
+    }
+
+    fn prune_cache_mounts(&self, options: &PruneOptions, report: &mut PruneReport) -> Result<(), StoreError> {
+        let directory = self.layout.cache_mounts();
+        if !directory.exists() {
+            return Ok(());
+        }
+        for name in file_names(&directory)? {
+            let path = directory.join(name);
+            if options.all || !is_younger(&path.join(ID_FILE), options.keep_duration) {
+                self.discard(options, &path, &mut report.cache_mounts)?;
             }
         }
         Ok(())

@@ -9,7 +9,7 @@
 //! header waits in `pending`. So one pass finds the entries, and parents come before children.
 
 use std::collections::HashMap;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use lbuild_archive::{EntryKind, Header};
@@ -38,7 +38,7 @@ pub(crate) fn seal(
     latest_mtime: Option<i64>,
     sink: &mut dyn Sink,
 ) -> Result<(), StoreError> {
-    Walk::new(Some(below), marks, latest_mtime, sink).root(upper, below.root())
+    Walk::new(Some(below), marks, latest_mtime, sink).run(upper, below.root())
 }
 
 /// Hands over everything in the sealed directory `layer`.
@@ -48,7 +48,7 @@ pub(crate) fn replay(
     latest_mtime: Option<i64>,
     sink: &mut dyn Sink,
 ) -> Result<(), StoreError> {
-    Walk::new(None, marks, latest_mtime, sink).root(layer, None)
+    Walk::new(None, marks, latest_mtime, sink).run(layer, None)
 }
 
 struct Walk<'a> {
@@ -65,14 +65,31 @@ struct Walk<'a> {
     path: Vec<u8>,
 }
 
-/// A directory that is being walked.
-struct Level<'a> {
-    directory: BorrowedFd<'a>,
-    /// The same directory below; `None` where nothing shows through.
-    lower: Option<BorrowedFd<'a>>,
+/// A directory that is being walked. They are a list and no recursion: a step may nest them deeper
+/// than a thread's stack.
+struct Level {
+    directory: OwnedFd,
+    /// Its name in the level above.
+    name: CString,
+    /// As it was before anything was removed from it.
+    stat: Stat,
     mark: DirectoryMark,
+    /// The same directory below; `None` where nothing shows through.
+    lower: Option<OwnedFd>,
+    /// What is left to be looked at.
+    names: std::vec::IntoIter<CString>,
+    /// The length of its path.
+    length: usize,
+    /// The place of its header in `pending`; `None` if that was handed over at once.
+    waits: Option<usize>,
     /// Whether something was removed, so that its time must be restored.
     is_touched: bool,
+}
+
+impl Level {
+    fn lower(&self) -> Option<BorrowedFd<'_>> {
+        self.lower.as_ref().map(AsFd::as_fd)
+    }
 }
 
 impl<'a> Walk<'a> {
@@ -86,56 +103,88 @@ impl<'a> Walk<'a> {
         Self { below, marks, latest_mtime, sink, pending, links, path }
     }
 
-    fn root(&mut self, directory: BorrowedFd<'_>, lower: Option<BorrowedFd<'_>>) -> Result<(), StoreError> {
-        let mark = self.marks.directory(directory).map_err(|e| error("read", &self.path, e))?;
-        let stat = fs::fstat(directory).map_err(|e| error("read", &self.path, e))?;
-        // The caller's descriptor may have been listed to its end.
-        let opened = directory::open_at(directory, c".").map_err(|e| error("open", &self.path, e))?;
-        let directory = opened.as_ref().map_or(directory, AsFd::as_fd);
-        self.children(Level { directory, lower, mark, is_touched: false }, &stat)
-    }
-
-    fn children(&mut self, mut level: Level<'_>, stat: &Stat) -> Result<(), StoreError> {
-        let names = directory::names(level.directory).map_err(|e| error("read", &self.path, e))?;
-        let length = self.path.len();
-        for name in names {
-            if length > 0 {
-                self.path.push(b'/');
+    fn run(&mut self, root: BorrowedFd<'_>, lower: Option<BorrowedFd<'_>>) -> Result<(), StoreError> {
+        // The caller's descriptors may have been listed to their ends.
+        let directory = self.open(root, c".")?;
+        let lower = lower.map(|lower| self.open(lower, c".")).transpose()?;
+        let stat = fs::fstat(&directory).map_err(|e| self.error("read", e))?;
+        let mark = self.marks.directory(&directory).map_err(|e| self.error("read", e))?;
+        let mut levels = vec![self.enter(directory, c"", stat, mark, lower)?];
+        while let Some(level) = levels.last_mut() {
+            self.path.truncate(level.length);
+            match level.names.next() {
+                Some(name) => {
+                    if level.length > 0 {
+                        self.path.push(b'/');
+                    }
+                    self.path.extend_from_slice(name.to_bytes());
+                    let inner = self.entry(level, &name)?;
+                    levels.extend(inner);
+                }
+                None => {
+                    let above = levels.len().checked_sub(2);
+                    let level = levels.pop();
+                    self.leave(level, above.and_then(|above| levels.get_mut(above)))?;
+                }
             }
-            self.path.extend_from_slice(name.to_bytes());
-            self.entry(&mut level, &name)?;
-            self.path.truncate(length);
-        }
-        if level.is_touched {
-            directory::restore_times(level.directory, stat).map_err(|e| error("write", &self.path, e))?;
         }
         Ok(())
     }
 
-    fn entry(&mut self, level: &mut Level<'_>, name: &CStr) -> Result<(), StoreError> {
+    fn enter(
+        &mut self,
+        directory: OwnedFd,
+        name: &CStr,
+        stat: Stat,
+        mark: DirectoryMark,
+        lower: Option<OwnedFd>,
+    ) -> Result<Level, StoreError> {
+        let names = directory::names(directory.as_fd()).map_err(|e| self.error("read", e))?.into_iter();
+        let (name, length) = (name.to_owned(), self.path.len());
+        Ok(Level { directory, name, stat, mark, lower, names, length, waits: None, is_touched: false })
+    }
+
+    /// Ends a directory; if neither it nor anything in it was handed over, it is no change.
+    fn leave(&mut self, level: Option<Level>, above: Option<&mut Level>) -> Result<(), StoreError> {
+        let Some(level) = level else { return Ok(()) };
+        if level.is_touched {
+            directory::restore_times(&level.directory, &level.stat).map_err(|e| self.error("write", e))?;
+        }
+        match (above, level.waits) {
+            (Some(above), Some(place)) if self.pending.len() > place => {
+                self.pending.truncate(place);
+                self.remove(above, &level.name, AtFlags::REMOVEDIR)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes an entry, and returns the directory that it is.
+    fn entry(&mut self, level: &mut Level, name: &CStr) -> Result<Option<Level>, StoreError> {
         if whiteout::is_reserved(name.to_bytes()) {
             return Err(StoreError::ReservedName { path: directory::to_path(&self.path) });
         }
         if self.path.len() > MAX_PATH {
             return Err(self.error("pack", rustix::io::Errno::NAMETOOLONG));
         }
-        let stat = fs::statat(level.directory, name, AtFlags::SYMLINK_NOFOLLOW)
+        let stat = fs::statat(&level.directory, name, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|e| self.error("read", e))?;
-        let is_whiteout = self.marks.is_whiteout(level.directory, name, &stat, level.mark);
+        let is_whiteout = self.marks.is_whiteout(level.directory.as_fd(), name, &stat, level.mark);
         if is_whiteout.map_err(|e| self.error("read", e))? {
-            return self.whiteout(level, name);
+            return self.whiteout(level, name).map(|()| None);
         }
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => self.directory(level, name, &stat),
-            FileType::RegularFile => self.file(level, name, &stat),
-            FileType::Socket => self.remove(level, name, AtFlags::empty()),
-            _ => self.special(level, name, &stat),
+            FileType::Directory => return self.directory(level, name, stat).map(Some),
+            FileType::RegularFile => self.file(level, name, &stat)?,
+            FileType::Socket => self.remove(level, name, AtFlags::empty())?,
+            _ => self.special(level, name, &stat)?,
         }
+        Ok(None)
     }
 
-    fn whiteout(&mut self, level: &mut Level<'_>, name: &CStr) -> Result<(), StoreError> {
+    fn whiteout(&mut self, level: &mut Level, name: &CStr) -> Result<(), StoreError> {
         if let Some(below) = self.below
-            && !below.has(level.lower, name, &self.path)?
+            && !below.has(level.lower(), name, &self.path)?
         {
             return self.remove(level, name, AtFlags::empty());
         }
@@ -144,25 +193,18 @@ impl<'a> Walk<'a> {
         self.hand_over(&Header::new(path, EntryKind::File, 0), None)
     }
 
-    fn directory(&mut self, level: &mut Level<'_>, name: &CStr, stat: &Stat) -> Result<(), StoreError> {
-        let opened = directory::open_at(level.directory, name).map_err(|e| self.error("open", e))?;
-        let opened = opened.ok_or_else(|| self.error("open", rustix::io::Errno::NOTDIR))?;
-        let lower = self.lower_directory(level, name)?;
-        let mut mark = self.marks.directory(&opened).map_err(|e| self.error("read", e))?;
-        if let Some(below) = self.below
-            && mark == DirectoryMark::Opaque
-            && !below.has_content(lower.as_ref().map(AsFd::as_fd), &self.path)?
-        {
-            self.marks.clear_opaque(&opened).map_err(|e| self.error("write", e))?;
-            mark = DirectoryMark::Merged;
-        }
+    fn directory(&mut self, level: &Level, name: &CStr, stat: Stat) -> Result<Level, StoreError> {
+        let directory = self.open(level.directory.as_fd(), name)?;
+        let lower = level.lower().map(|lower| directory::open_at(lower, name)).transpose();
+        let lower = lower.map_err(|e| self.error("open", e))?.flatten();
+        let mark = self.settle_mark(&directory, lower.as_ref().map(AsFd::as_fd))?;
         let is_opaque = mark == DirectoryMark::Opaque;
-        let capability = content::capability(opened.as_fd()).map_err(|e| self.error("read", e))?;
-        let is_same = !is_opaque && self.is_same_directory(lower.as_ref(), stat, capability.as_deref())?;
+        let capability = content::capability(directory.as_fd()).map_err(|e| self.error("read", e))?;
+        let is_same = !is_opaque && self.is_same_directory(lower.as_ref(), &stat, capability.as_deref())?;
 
-        let mut header = self.header(EntryKind::Directory, stat, capability);
+        let mut header = self.header(EntryKind::Directory, &stat, capability);
         header.path.push(b'/');
-        let depth = self.pending.len();
+        let waits = is_same.then_some(self.pending.len());
         if is_same {
             self.pending.push(header);
         } else {
@@ -172,19 +214,23 @@ impl<'a> Walk<'a> {
             let path = [&self.path, &b"/"[..], whiteout::oci_opaque_name()].concat();
             self.hand_over(&Header::new(path, EntryKind::File, 0), None)?;
         }
-        let lower = lower.as_ref().filter(|_| !is_opaque).map(AsFd::as_fd);
-        self.children(Level { directory: opened.as_fd(), lower, mark, is_touched: false }, stat)?;
-        if self.pending.len() > depth {
-            self.pending.truncate(depth);
-            self.remove(level, name, AtFlags::REMOVEDIR)?;
-        }
-        Ok(())
+        let lower = lower.filter(|_| !is_opaque);
+        Ok(Level { waits, ..self.enter(directory, name, stat, mark, lower)? })
     }
 
-    fn lower_directory(&self, level: &Level<'_>, name: &CStr) -> Result<Option<OwnedFd>, StoreError> {
-        match level.lower {
-            Some(lower) => directory::open_at(lower, name).map_err(|e| self.error("open", e)),
-            None => Ok(None),
+    /// The directory's mark, after one that hides nothing was removed.
+    fn settle_mark(
+        &self,
+        directory: &OwnedFd,
+        lower: Option<BorrowedFd<'_>>,
+    ) -> Result<DirectoryMark, StoreError> {
+        let mark = self.marks.directory(directory).map_err(|e| self.error("read", e))?;
+        match self.below {
+            Some(below) if mark == DirectoryMark::Opaque && !below.has_content(lower, &self.path)? => {
+                self.marks.clear_opaque(directory).map_err(|e| self.error("write", e))?;
+                Ok(DirectoryMark::Merged)
+            }
+            _ => Ok(mark),
         }
     }
 
@@ -200,13 +246,14 @@ impl<'a> Walk<'a> {
         Ok(content::same_owner_and_mode(stat, &lower_stat) && capability == lower_capability.as_deref())
     }
 
-    fn file(&mut self, level: &mut Level<'_>, name: &CStr, stat: &Stat) -> Result<(), StoreError> {
+    fn file(&mut self, level: &mut Level, name: &CStr, stat: &Stat) -> Result<(), StoreError> {
         let is_linked = stat.st_nlink > 1;
         if is_linked && let Some(first) = self.links.get(&stat.st_ino) {
             let header = self.header(EntryKind::HardLink(first.clone()), stat, None);
             return self.hand_over(&Header { size: 0, ..header }, None);
         }
-        let content = Content::open(level.directory, name, stat).map_err(|e| self.error("open", e))?;
+        let content =
+            Content::open(level.directory.as_fd(), name, stat).map_err(|e| self.error("open", e))?;
         // Several names in the upper directory were made by the step: that is a change by itself.
         if !is_linked && self.is_same_file(level, name, stat, &content)? {
             return self.remove(level, name, AtFlags::empty());
@@ -221,7 +268,7 @@ impl<'a> Walk<'a> {
 
     fn is_same_file(
         &self,
-        level: &Level<'_>,
+        level: &Level,
         name: &CStr,
         stat: &Stat,
         content: &Content,
@@ -233,8 +280,8 @@ impl<'a> Walk<'a> {
     }
 
     /// A symbolic link, a FIFO or a device.
-    fn special(&mut self, level: &mut Level<'_>, name: &CStr, stat: &Stat) -> Result<(), StoreError> {
-        let kind = self.special_kind(level.directory, name, stat)?;
+    fn special(&mut self, level: &mut Level, name: &CStr, stat: &Stat) -> Result<(), StoreError> {
+        let kind = self.special_kind(level.directory.as_fd(), name, stat)?;
         if let Some((lower, lower_stat)) = self.same_metadata(level, name, stat)?
             && kind == self.special_kind(lower, name, &lower_stat)?
         {
@@ -267,12 +314,12 @@ impl<'a> Walk<'a> {
     /// The lower directory and its `name`, if that would have the same header in a tar.
     fn same_metadata<'l>(
         &self,
-        level: &Level<'l>,
+        level: &'l Level,
         name: &CStr,
         stat: &Stat,
     ) -> Result<Option<(BorrowedFd<'l>, Stat)>, StoreError> {
-        let found = lower_stat(level.lower, name).map_err(|e| self.error("read", e))?;
-        Ok(level.lower.zip(found).filter(|(_, lower)| {
+        let found = lower_stat(level.lower(), name).map_err(|e| self.error("read", e))?;
+        Ok(level.lower().zip(found).filter(|(_, lower)| {
             content::same_owner_and_mode(stat, lower)
                 && stat.st_size == lower.st_size
                 && self.clamp(stat.st_mtime) == self.clamp(lower.st_mtime)
@@ -280,7 +327,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Removes what is no change. In a sealed directory there is no such thing.
-    fn remove(&mut self, level: &mut Level<'_>, name: &CStr, flags: AtFlags) -> Result<(), StoreError> {
+    fn remove(&mut self, level: &mut Level, name: &CStr, flags: AtFlags) -> Result<(), StoreError> {
         if self.below.is_none() {
             return Err(StoreError::Damaged {
                 path: directory::to_path(&self.path),
@@ -288,7 +335,7 @@ impl<'a> Walk<'a> {
             });
         }
         level.is_touched = true;
-        fs::unlinkat(level.directory, name, flags).map_err(|e| self.error("remove", e))
+        fs::unlinkat(&level.directory, name, flags).map_err(|e| self.error("remove", e))
     }
 
     fn hand_over(&mut self, header: &Header, content: Option<&Content>) -> Result<(), StoreError> {
@@ -312,6 +359,11 @@ impl<'a> Walk<'a> {
 
     fn clamp(&self, mtime: i64) -> i64 {
         self.latest_mtime.map_or(mtime, |latest| mtime.min(latest))
+    }
+
+    fn open(&self, parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, StoreError> {
+        let opened = directory::open_at(parent, name).map_err(|e| self.error("open", e))?;
+        opened.ok_or_else(|| self.error("open", rustix::io::Errno::NOTDIR))
     }
 
     fn error(&self, action: &'static str, cause: impl Into<std::io::Error>) -> StoreError {

@@ -6,7 +6,7 @@
 //! there is nothing.
 
 use std::ffi::{CString, OsStr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use rustix::fs::{self, AtFlags, FileType, OFlags};
 
 use crate::error::OnPath;
 use crate::snapshots::lock;
-use crate::whiteout::{DirectoryMark, Marks};
+use crate::whiteout::Marks;
 use crate::{Store, StoreError, content, directory};
 
 impl Store {
@@ -46,39 +46,31 @@ impl Store {
         }
         let path = self.snapshots.known().path(chain).map(ToOwned::to_owned).unwrap_or_default();
         let opened = directory::open(&path).on("open", &path)?;
-        let mut found = Vec::new();
-        find(opened, self.marks, &mut Vec::new(), &mut found).on("read", &path)?;
-        let found: Arc<[Vec<u8>]> = found.into();
+        let found: Arc<[Vec<u8>]> = find(opened.as_fd(), self.marks).on("read", &path)?.into();
         lock(&self.whiteouts).insert(*chain, Arc::clone(&found));
         Ok(found)
     }
 }
 
-/// Adds the paths of all whiteouts in `directory`, which is `path`, to `found`.
-fn find(
-    directory: OwnedFd,
-    marks: Marks,
-    path: &mut Vec<u8>,
-    found: &mut Vec<Vec<u8>>,
-) -> rustix::io::Result<()> {
-    let mark = marks.directory(&directory)?;
-    let length = path.len();
-    for name in directory::names(directory.as_fd())? {
-        let stat = fs::statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW)?;
-        path.extend_from_slice(if length > 0 { b"/" } else { b"" });
-        path.extend_from_slice(name.to_bytes());
-        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            if let Some(inner) = directory::open_at(&directory, &name)? {
-                find(inner, marks, path, found)?;
+/// The paths of all whiteouts in the snapshot `root`.
+fn find(root: BorrowedFd<'_>, marks: Marks) -> rustix::io::Result<Vec<Vec<u8>>> {
+    let mut found = Vec::new();
+    let mut pending = vec![Vec::new()];
+    while let Some(path) = pending.pop() {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let Some(directory) = directory::open_beneath(root, &path, flags)? else { continue };
+        let mark = marks.directory(&directory)?;
+        for name in directory::names(directory.as_fd())? {
+            let stat = fs::statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let inner = directory::join(&path, name.to_bytes());
+            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                pending.push(inner);
+            } else if marks.is_whiteout(directory.as_fd(), &name, &stat, mark)? {
+                found.push(inner);
             }
-        } else if mark == DirectoryMark::HoldsWhiteouts
-            && marks.is_whiteout(directory.as_fd(), &name, &stat, mark)?
-        {
-            found.push(path.clone());
         }
-        path.truncate(length);
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Deletes `path` in `upper` too, unless a layer made it again or removed its directory.

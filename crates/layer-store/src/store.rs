@@ -121,6 +121,12 @@ impl Store {
         self.layout.root()
     }
 
+    /// Whether steps work in memory and are copied afterwards, since the store lies on an overlay, as
+    /// in a container without a volume: slower, and bounded by the memory. People should be told.
+    pub fn works_in_memory(&self) -> bool {
+        self.is_nested
+    }
+
     /// A new, empty directory on the store's disk, mode 755, that is removed when this store is closed.
     ///
     /// # Errors

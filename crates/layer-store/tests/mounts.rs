@@ -1,5 +1,7 @@
 //! What mounting must not depend on: the number of layers, the store's place, its file system.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::path::PathBuf;

@@ -1,5 +1,7 @@
 //! What a step leaves in its layer: a test for each trap of an overlay's upper directory.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::os::fd::AsFd;
@@ -13,6 +15,16 @@ use lbuild_layer_store::{CommitOptions, LayerEntryKind, PrepareOptions, StoreErr
 const BASE: &str = "mkdir -p etc d/sub t; echo hello > etc/motd; echo one > d/one; echo two > d/two; \
                     echo deep > d/sub/deep; ln -s motd etc/link; mkdir empty; \
                     find . -exec touch -h -d @1000000000 {} +";
+
+/// What is in the process's staging area.
+fn staged(bed: &Bed) -> Vec<String> {
+    let tmp = std::fs::read_dir(bed.path().join("tmp")).unwrap();
+    let staging = tmp.map(|entry| entry.unwrap().path()).find(|path| path.is_dir()).unwrap();
+    let names = std::fs::read_dir(staging).unwrap();
+    let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
 
 fn base(bed: &Bed) -> Vec<lbuild_oci::DiffId> {
     bed.with(&[], BASE)
@@ -336,17 +348,12 @@ fn a_stub_below_never_hides_what_an_image_has() {
 #[test]
 fn an_abandoned_step_leaves_nothing() {
     let bed = Bed::new();
-    let count = || {
-        let tmp = std::fs::read_dir(bed.path().join("tmp")).unwrap();
-        let staging = tmp.map(|entry| entry.unwrap().path()).find(|path| path.is_dir()).unwrap();
-        std::fs::read_dir(staging).unwrap().count()
-    };
-    let before = count();
+    let before = staged(&bed);
     let active = bed.prepare(&[]);
     run(active.root(), "mkdir a; echo > a/b; chmod 000 a");
-    assert!(count() > before);
+    assert!(staged(&bed).len() > before.len());
     drop(active);
-    assert_eq!(count(), before);
+    assert_eq!(staged(&bed), before);
 }
 
 #[test]
@@ -407,4 +414,22 @@ fn entries_are_listed_for_people() {
     let listed = bed.store.layer_entries(&imported).unwrap();
     assert_eq!((listed[0].kind, listed[0].path.to_str()), (LayerEntryKind::Whiteout, Some("a/b")));
     assert_eq!((listed[1].kind, listed[1].size), (LayerEntryKind::File, 3));
+}
+
+#[test]
+fn deep_trees_and_long_names_are_packed() {
+    let bed = Bed::new();
+    let script =
+        "for i in $(seq 300); do mkdir dir; cd dir; done; touch end; touch $(printf 'n%.0s' $(seq 255))";
+    let layer = bed.step(&[], script).unwrap();
+    let headers = bed.headers(&layer);
+    assert_eq!(headers.len(), 302);
+    let longest = headers.iter().map(|header| header.path.len()).max().unwrap();
+    assert_eq!(longest, 300 * 4 + 255);
+    let before = staged(&bed);
+    // Beyond what any path can reach, the step fails and says so, and all of it is removed.
+    let too_deep = "python3 -c 'import os\nfor _ in range(3000): os.mkdir(\"d\"); os.chdir(\"d\")'";
+    let error = bed.try_step(&[], too_deep).unwrap_err();
+    assert!(matches!(error, StoreError::Io { .. }), "{error:?}");
+    assert_eq!(staged(&bed), before);
 }

@@ -1,11 +1,13 @@
 //! What several processes share: blobs, images, names, the cache, and what prune leaves.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::time::Duration;
 
 use common::{Bed, file, open, run};
-use lbuild_layer_store::{ImageRecord, PruneOptions, Store, StoreError, StoreOptions};
+use lbuild_layer_store::{CacheMountSharing, ImageRecord, PruneOptions, Store, StoreError, StoreOptions};
 use lbuild_oci::{DiffId, Digest, ImageConfig, Platform, Reference, json};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -225,6 +227,28 @@ fn prune_removes_what_nothing_needs_and_nothing_else() {
     for empty in ["snapshots", "layers", "blobs/sha256", "images", "names"] {
         assert_eq!(std::fs::read_dir(bed.path().join(empty)).unwrap().count(), 0, "{empty}");
     }
+}
+
+#[test]
+fn prune_removes_cache_mounts_that_nobody_used_lately() {
+    let bed = Bed::new();
+    let take = |id: &str| {
+        let mut fill = |_: &lbuild_confined::Root| Ok::<(), StoreError>(());
+        let guard = bed.store.cache_mount(id, CacheMountSharing::Shared, &|| false, &mut fill).unwrap();
+        std::fs::write(common::path_of(guard.unwrap().root()).join("f"), vec![1; 20_000]).unwrap();
+    };
+    take("fresh");
+    take("old");
+    let mounts = bed.path().join("cache-mounts");
+    let old = mounts.join(Digest::of("old").hex());
+    let past = std::time::SystemTime::now() - 30 * DAY;
+    std::fs::File::open(old.join("id")).unwrap().set_modified(past).unwrap();
+    let report = bed.store.prune(&PruneOptions::default()).unwrap();
+    assert!(report.cache_mounts.count == 1 && report.cache_mounts.bytes >= 20_000, "{report:?}");
+    assert!(!old.exists());
+    let all = PruneOptions { all: true, ..PruneOptions::default() };
+    assert_eq!(bed.store.prune(&all).unwrap().cache_mounts.count, 1);
+    assert_eq!(std::fs::read_dir(mounts).unwrap().count(), 0);
 }
 
 #[test]

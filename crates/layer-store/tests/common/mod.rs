@@ -167,3 +167,9 @@ pub fn content(mut reader: impl Read) -> Vec<u8> {
     reader.read_to_end(&mut content).unwrap();
     content
 }
+
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), bytes).unwrap();
+    Command::new("gzip").args(["-1", "-c"]).arg(file.path()).output().unwrap().stdout
+}
