@@ -71,8 +71,8 @@ fn is_empty(directory: &Path) -> Result<bool, ExportError> {
 
 fn parse_index(bytes: &[u8]) -> Result<Vec<Value>, String> {
     let mut index: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    match index["manifests"].take() {
-        Value::Array(entries) => Ok(entries),
+    match index.get_mut("manifests").map(Value::take) {
+        Some(Value::Array(entries)) => Ok(entries),
         _ => Err("it lists no manifests".to_owned()),
     }
 }

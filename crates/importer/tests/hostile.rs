@@ -1,5 +1,7 @@
 //! What is damaged or malicious is refused, and leaves no image.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use lbuild_archive::EntryKind;
@@ -31,7 +33,8 @@ fn with_manifest(mut files: Files, manifest: &Value) -> Vec<u8> {
 fn parts() -> (Files, Value, Value) {
     let mut files = Files::default();
     let tar = layer("etc/motd", "hello");
-    let config = files.blob("application/vnd.oci.image.config.v1+json", &config("amd64", &[tar.clone()]));
+    let config =
+        files.blob("application/vnd.oci.image.config.v1+json", &config("amd64", std::slice::from_ref(&tar)));
     let layer = files.blob("application/vnd.oci.image.layer.v1.tar", &tar);
     (files, config, layer)
 }
@@ -80,8 +83,10 @@ fn descriptors_must_be_true() {
 fn a_document_that_is_index_and_manifest_at_once_is_refused() {
     let (files, config, layer) = parts();
     for declared in [MANIFEST, INDEX] {
-        let both =
-            with(&manifest(&config, &[layer.clone()]), &json!({"manifests": [], "mediaType": declared}));
+        let both = with(
+            &manifest(&config, std::slice::from_ref(&layer)),
+            &json!({"manifests": [], "mediaType": declared}),
+        );
         let mut files = files.clone();
         let descriptor = files.blob(declared, both.to_string().as_bytes());
         add_index(&mut files, &[descriptor]);
@@ -107,7 +112,7 @@ fn a_layer_must_be_the_one_that_the_configuration_names() {
     for compress in [plain, gzip, zstd] {
         let mut files = Files::default();
         let (_, other) = compress(&layer("etc/motd", "other"));
-        let config = config("amd64", &[honest.clone()]);
+        let config = config("amd64", std::slice::from_ref(&honest));
         files.file("config.json", config).file("layer.tar", other);
         files.json("manifest.json", &json!([{"Config": "config.json", "Layers": ["layer.tar"]}]));
         let error = refused(&files.tar());
@@ -195,7 +200,7 @@ fn layers_that_unpack_to_too_much_are_refused() {
     let tar = layer("zeros", &"0".repeat(1 << 20));
     for compress in [gzip, zstd] {
         let mut files = Files::default();
-        let image = add_image(&mut files, "amd64", &[tar.clone()], compress);
+        let image = add_image(&mut files, "amd64", std::slice::from_ref(&tar), compress);
         add_index(&mut files, &[image]);
         let limits = Limits { layer: 1 << 20, ..Limits::default() };
         let options = LoadOptions { limits, ..LoadOptions::default() };

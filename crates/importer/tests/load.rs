@@ -1,5 +1,7 @@
 //! Images come in whole, whoever wrote them.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use lbuild_importer::{ImportError, LoadOptions, load_layout};
@@ -210,7 +212,7 @@ fn links_in_a_layout_folder_do_not_lead_out() {
     let tar = layer("etc/motd", "hello");
     std::fs::write(secret.path(), &tar).unwrap();
     let mut files = Files::default();
-    let image = add_image(&mut files, "amd64", &[tar.clone()], plain);
+    let image = add_image(&mut files, "amd64", std::slice::from_ref(&tar), plain);
     add_index(&mut files, &[image]);
     let folder = tempfile::tempdir().unwrap();
     let layer = format!("blobs/sha256/{}", Digest::of(&tar).hex());

@@ -2,6 +2,7 @@
 
 // Each test binary uses its part.
 #![allow(dead_code)]
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
