@@ -66,6 +66,8 @@ fn a_damaged_layer_in_the_store_is_found_when_it_is_saved() {
     let upper = bed.inspect(&bed.name())["GraphDriver"]["Data"]["UpperDir"].as_str().unwrap().to_owned();
     fs::write(PathBuf::from(upper).join("f"), "tampered\n").unwrap();
     let archive = bed.folder().join("image.tar");
-    bed.lbuild(["save", "-o", archive.to_str().unwrap(), &bed.name()]).failure(1).says(&["sha256:"]);
+    bed.lbuild(["save", "-o", archive.to_str().unwrap(), &bed.name()])
+        .failure(4)
+        .says(&["is damaged", "sha256:"]);
     assert!(!archive.exists());
 }

@@ -102,8 +102,8 @@ fn names_can_be_given_and_taken() {
 #[test]
 fn an_image_goes_from_store_to_store_through_an_archive() {
     let bed = bed();
-    let archive = bed.save("app");
     let image = bed.image("app");
+    let archive = bed.save("app");
     let other = TestBed::new();
     other.lbuild([OsStr::new("load"), OsStr::new("-i"), archive.as_os_str()]).success();
     let loaded = other.image("app");

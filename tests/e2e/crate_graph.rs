@@ -14,7 +14,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("runner", &["confined"]),
     ("build-context", &["archive", "confined", "oci"]),
     ("layer-store", &["archive", "confined", "oci"]),
-    ("importer", &["archive", "layer-store", "oci"]),
+    ("importer", &["archive", "confined", "layer-store", "oci"]),
     ("exporter", &["archive", "confined", "layer-store", "oci"]),
     (
         "builder",

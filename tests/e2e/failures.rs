@@ -38,9 +38,9 @@ fn a_command_that_fails_is_shown_with_its_line_output_and_status() {
 fn commands_that_cannot_be_found_or_executed_are_told_apart() {
     for (instruction, parts) in [
         ("RUN no-such-command", ["127", "not found"]),
-        (r#"RUN ["/no/such/program"]"#, ["127", "/no/such/program"]),
-        (r#"RUN ["/etc/motd"]"#, ["126", "/etc/motd"]),
-        ("RUN kill -9 $$", ["137", "killed"]),
+        (r#"RUN ["/no/such/program"]"#, ["not found", "/no/such/program"]),
+        (r#"RUN ["/etc/motd"]"#, ["execut", "/etc/motd"]),
+        ("RUN sh -c 'kill -9 $$'; exit $?", ["137", "killed"]),
     ] {
         let bed = TestBed::with_base(&format!("FROM base\n{instruction}\n"));
         bed.build([""; 0]).failure(1).says(&parts).says(&["Dockerfile:2"]);

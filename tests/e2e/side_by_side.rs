@@ -46,7 +46,7 @@ fn stages_that_do_not_need_each_other_run_at_the_same_time() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let bed = TestBed::with_base(&format!(
         "FROM base AS listens
-         RUN echo listened | timeout 60 nc -l -p {port} -s 127.0.0.1 > /got && test -s /got
+         RUN echo listened | timeout 60 nc -l -p {port} > /got && test -s /got
          FROM base AS speaks
          RUN n=0; until echo spoke | nc 127.0.0.1 {port} | grep listened; do \
                  n=$((n + 1)); test $n -lt 300 || exit 1; sleep 0.1; done; touch /spoke

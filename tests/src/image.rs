@@ -12,7 +12,7 @@ use tar::{Archive, EntryType};
 /// File contents up to this size are kept, in bytes.
 const KEPT: u64 = 1 << 20;
 
-/// An archive that is a docker archive and an OCI layout in one.
+/// An archive that is an OCI layout, and perhaps a docker archive too.
 #[derive(Debug)]
 pub struct Image {
     /// The configuration.
@@ -27,8 +27,8 @@ pub struct Image {
     pub index: Value,
     /// `oci-layout`.
     pub layout: Value,
-    /// `manifest.json`.
-    pub docker_manifest: Value,
+    /// `manifest.json`, which makes it a docker archive.
+    pub docker_manifest: Option<Value>,
     /// The layers, bottom first.
     pub layers: Vec<Layer>,
 }
@@ -75,31 +75,25 @@ impl Image {
     pub fn read(path: &Path) -> Self {
         let mut archive = Members::open(path);
         let index = archive.json("index.json");
-        let docker_manifest = archive.json("manifest.json");
+        let docker_manifest = archive.has("manifest.json").then(|| archive.json("manifest.json"));
         let layout = archive.json("oci-layout");
         let descriptor = &index["manifests"][0];
         let manifest: Value = serde_json::from_slice(&archive.blob(descriptor)).unwrap();
         let config_bytes = archive.blob(&manifest["config"]);
         let config: Value = serde_json::from_slice(&config_bytes).unwrap();
-        let config_path = docker_manifest[0]["Config"].as_str().unwrap();
-        assert_eq!(archive.read(config_path), config_bytes, "manifest.json names another configuration");
-
         let diff_ids = config["rootfs"]["diff_ids"].as_array().unwrap();
         let descriptors = manifest["layers"].as_array().unwrap();
-        let names = docker_manifest[0]["Layers"].as_array().unwrap();
-        assert_eq!((descriptors.len(), names.len()), (diff_ids.len(), diff_ids.len()), "numbers of layers");
+        assert_eq!(descriptors.len(), diff_ids.len(), "numbers of layers");
+        if let Some(docker_manifest) = &docker_manifest {
+            let config = docker_manifest[0]["Config"].as_str().unwrap();
+            assert_eq!(archive.read(config), config_bytes, "manifest.json names another configuration");
+            let names: Vec<_> = descriptors.iter().map(blob_path).collect();
+            assert_eq!(docker_manifest[0]["Layers"], serde_json::json!(names), "manifest.json's layers");
+        }
         let layers = descriptors
             .iter()
             .zip(diff_ids)
-            .zip(names)
-            .map(|((descriptor, diff_id), name)| {
-                assert_eq!(
-                    name.as_str().unwrap(),
-                    blob_path(descriptor),
-                    "manifest.json names another layer"
-                );
-                archive.layer(descriptor, diff_id.as_str().unwrap())
-            })
+            .map(|(descriptor, diff_id)| archive.layer(descriptor, diff_id.as_str().unwrap()))
             .collect();
         Self {
             id: manifest["config"]["digest"].as_str().unwrap().to_owned(),
@@ -180,6 +174,10 @@ impl Members {
             assert_eq!(previous, None, "{name} is twice in the archive");
         }
         Self { file, members }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.members.contains_key(name)
     }
 
     fn reader(&mut self, name: &str) -> impl Read + '_ {
