@@ -162,8 +162,11 @@ impl<'a> Package<'a> {
         let store_error = |source| ExportError::Store { image: self.image.id, source };
         match &layer.content {
             Content::Tar => {
-                self.store.write_layer_tar(&layer.diff_id, out).map_err(store_error)?;
-                Ok(())
+                let mut out = Watched { out, error: None };
+                match (self.store.write_layer_tar(&layer.diff_id, &mut out), out.error) {
+                    (_, Some(error)) => Err(ExportError::Output(error)),
+                    (result, None) => result.map(drop).map_err(store_error),
+                }
             }
             Content::Blob => {
                 let digest = &layer.descriptor.digest;
@@ -268,7 +271,12 @@ fn compress(
     let file = tempfile::tempfile_in(directory).map_err(failed)?;
     let hashed = Hashed { output: BufWriter::with_capacity(128 << 10, file), hasher: Hasher::new() };
     let mut encoder = Encoder::new(hashed, compression).map_err(failed)?;
-    store.write_layer_tar(&layer.diff_id, &mut encoder).map_err(store_error)?;
+    let mut watched = Watched { out: &mut encoder, error: None };
+    let result = store.write_layer_tar(&layer.diff_id, &mut watched);
+    if let Some(error) = watched.error {
+        return Err(failed(error));
+    }
+    result.map_err(store_error)?;
     let Hashed { output, hasher } = encoder.finish().map_err(failed)?;
     let file = output.into_inner().map_err(|error| failed(error.into_error()))?;
     let size = hasher.written();
@@ -278,6 +286,28 @@ fn compress(
 
 fn compress_error(layer: DiffId, source: io::Error) -> ExportError {
     ExportError::Compress { layer, source }
+}
+
+/// Keeps the error of a writer that was given to the store, which would be taken for the store's own.
+struct Watched<'a> {
+    out: &'a mut dyn Write,
+    error: Option<io::Error>,
+}
+
+impl Write for Watched<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes).map_err(|error| {
+            let kind = error.kind();
+            if kind != io::ErrorKind::Interrupted {
+                self.error = Some(error);
+            }
+            kind.into()
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// Digests what passes through it.
