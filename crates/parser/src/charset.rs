@@ -27,6 +27,11 @@ pub(crate) fn is_blank(c: char) -> bool {
     matches!(c, '\t' | '\u{b}' | '\u{c}' | '\r' | ' ')
 }
 
+/// Whether `c` separates flags: BuildKit looks at bytes there, so only ASCII counts.
+pub(crate) fn is_ascii_space(c: char) -> bool {
+    is_blank(c) || c == '\n'
+}
+
 fn matches(class: &Regex, c: char) -> bool {
     class.is_match(c.encode_utf8(&mut [0; 4]))
 }

@@ -128,7 +128,7 @@ impl<'a> Expander<'a> {
     }
 
     /// Expands `word` and splits the result at white space that is not quoted; values of variables
-    /// are split too.
+    /// are split too. As in BuildKit, what stands right before `${name:-operand}` is lost.
     ///
     /// # Errors
     /// Any [`ExpandError`].

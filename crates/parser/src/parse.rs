@@ -1,7 +1,7 @@
 //! The way in: bytes to a [`Dockerfile`].
 
 use crate::lint::CheckOptions;
-use crate::syntax::{self, File};
+use crate::syntax::{self, File, Unknown};
 use crate::{Diagnostic, Dockerfile, Span, Step, text, typed};
 
 /// Reads a Dockerfile. Spans refer to [`text`]`(source)`.
@@ -18,7 +18,7 @@ pub fn parse(source: &[u8]) -> Result<Dockerfile, Vec<Diagnostic>> {
 /// # Errors
 /// All that is wrong, in the order of the source.
 pub fn parse_with(source: &[u8], check: Option<&CheckOptions>) -> Result<Dockerfile, Vec<Diagnostic>> {
-    let (file, broken) = read(source, '\\');
+    let (file, broken) = read(source, Unknown::Mistake);
     let mut dockerfile = typed::dockerfile(file, check);
     if let (Err(errors), true) = (&mut dockerfile, !broken.is_empty()) {
         errors.extend(broken);
@@ -37,7 +37,7 @@ pub fn parse_with(source: &[u8], check: Option<&CheckOptions>) -> Result<Dockerf
 /// # Errors
 /// What is wrong with it, or that it is not exactly one instruction.
 pub fn parse_onbuild(trigger: &str, escape: char) -> Result<Step, Vec<Diagnostic>> {
-    let file = syntax::parse_file(trigger, escape);
+    let file = syntax::parse_file(trigger, escape, Unknown::Mistake);
     if !file.errors.is_empty() {
         return Err(file.errors);
     }
@@ -53,7 +53,7 @@ pub fn parse_onbuild(trigger: &str, escape: char) -> Result<Step, Vec<Diagnostic
 /// # Errors
 /// What is wrong with the syntax.
 pub fn dump(source: &[u8]) -> Result<String, Vec<Diagnostic>> {
-    let (file, mut errors) = read(source, '\\');
+    let (file, mut errors) = read(source, Unknown::Plain);
     errors.extend(file.errors);
     if errors.is_empty() && file.nodes.is_empty() {
         errors.push(Diagnostic::file_error("file with no instructions"));
@@ -63,9 +63,9 @@ pub fn dump(source: &[u8]) -> Result<String, Vec<Diagnostic>> {
 
 /// The instructions, and an error for each that holds bytes which are not UTF-8. In comments they
 /// do no harm.
-fn read(source: &[u8], escape: char) -> (File, Vec<Diagnostic>) {
+fn read(source: &[u8], unknown: Unknown) -> (File, Vec<Diagnostic>) {
     let text = text(source);
-    let file = syntax::parse_file(&text, escape);
+    let file = syntax::parse_file(&text, '\\', unknown);
     let broken = match text {
         std::borrow::Cow::Borrowed(_) => Vec::new(),
         std::borrow::Cow::Owned(ref text) => broken_instructions(source, text, &file),

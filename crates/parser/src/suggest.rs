@@ -21,6 +21,14 @@ pub(crate) fn similar<'a>(word: &str, options: impl IntoIterator<Item = &'a str>
     best
 }
 
+/// Advice for a `word` that is none of `options`: the similar one, or all of them.
+pub(crate) fn advice(word: &str, options: &[&str]) -> String {
+    match similar(word, options.iter().copied()) {
+        Some(similar) => format!("did you mean `{similar}`?"),
+        None => format!("write one of {}", options.join(", ")),
+    }
+}
+
 /// The number of characters to insert, delete or replace. Words whose lengths differ too much
 /// are not compared.
 fn distance(a: &str, b: &str) -> usize {

@@ -14,6 +14,6 @@ mod word;
 
 pub(crate) use directive::directive_in_comment;
 pub(crate) use dump::dump;
-pub(crate) use file::{File, parse_file};
+pub(crate) use file::{File, Unknown, parse_file};
 pub(crate) use heredoc::{chomp, heredoc_mark};
 pub(crate) use node::{Arguments, Command, Node};

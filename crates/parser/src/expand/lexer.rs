@@ -13,6 +13,8 @@ pub(super) struct Lexer<'a> {
     position: usize,
     raw_escapes: bool,
     depth: usize,
+    /// A `${name-operand}` was read since this was last looked at.
+    operand_read: bool,
     used: BTreeSet<String>,
     unmatched: BTreeSet<String>,
 }
@@ -37,6 +39,7 @@ impl<'a> Lexer<'a> {
             position: 0,
             raw_escapes: expander.raw_escapes,
             depth: 0,
+            operand_read: false,
             used: BTreeSet::new(),
             unmatched: BTreeSet::new(),
         }
@@ -68,11 +71,13 @@ impl<'a> Lexer<'a> {
             match c {
                 '$' => {
                     let value = self.dollar()?;
+                    self.drop_started_word(&mut words);
                     words.push_str(&value);
                     text.push_str(&value);
                 }
                 '\'' | '"' if !self.expander.plain_quotes => {
                     let quoted = if c == '"' { self.double_quoted()? } else { self.single_quoted()? };
+                    self.drop_started_word(&mut words);
                     words.push_raw_str(&quoted);
                     text.push_str(&quoted);
                 }
@@ -88,6 +93,15 @@ impl<'a> Lexer<'a> {
         match stop {
             Some(_) => Err(missing),
             None => Ok((text, words.finish())),
+        }
+    }
+
+    /// In BuildKit, reading the operand of `${name:-operand}` forgets what stands before it in the
+    /// same word, when a text is split into words: `EXPOSE 80${X:-80}` is port 80. Dockerfiles that
+    /// build there must build the same here.
+    fn drop_started_word(&mut self, words: &mut Words) {
+        if std::mem::take(&mut self.operand_read) {
+            words.drop_started();
         }
     }
 
@@ -305,6 +319,7 @@ impl<'a> Lexer<'a> {
         let before = std::mem::replace(&mut self.raw_escapes, raw_escapes);
         let text = self.until(Some(stop), missing)?.0;
         self.raw_escapes = before;
+        self.operand_read = true;
         Ok(text)
     }
 

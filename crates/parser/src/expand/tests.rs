@@ -155,7 +155,9 @@ fn words_are_split_after_expansion() {
         ("a\"$BLANKS\"b", vec!["a x  y b"]),
         (r"a\ b 'c d'", vec!["a b", "c d"]),
         ("'' a", vec!["a"]),
-        ("80${NONE:-81}", vec!["8081"]),
+        ("80${NONE:-81}", vec!["81"]),
+        ("a 80\"${HOME+81}\"82", vec!["a", "8182"]),
+        ("80${HOME}${NONE}", vec!["80/root"]),
         ("a << b", vec!["a", "<< b"]),
         ("", vec![]),
     ] {

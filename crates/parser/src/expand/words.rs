@@ -32,6 +32,11 @@ impl Words {
         self.current.push_str(text);
     }
 
+    /// Forgets the word that is not complete yet.
+    pub(super) fn drop_started(&mut self) {
+        self.current.clear();
+    }
+
     /// All words. An empty one (`""`) is none.
     pub(super) fn finish(mut self) -> Vec<String> {
         self.end_word();

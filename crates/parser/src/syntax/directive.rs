@@ -80,7 +80,8 @@ pub(super) fn apply(
             "`" => directives.escape = '`',
             _ => {
                 let message = format!("invalid escape token '{value}' does not match ` or \\");
-                return Err(Diagnostic::error(span, message).help("write `# escape=\\` or `# escape=``"));
+                return Err(Diagnostic::error(span, message)
+                    .help("the escape character is a backslash or a backtick"));
             }
         },
     }

@@ -23,13 +23,23 @@ pub(crate) struct File {
     pub(crate) errors: Vec<Diagnostic>,
 }
 
+/// What is done with an instruction that does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unknown {
+    /// It has no heredocs, as in BuildKit.
+    Plain,
+    /// It is a mistake, and what looks like its heredocs is left out.
+    Mistake,
+}
+
 /// Reads all instructions of `source`.
-pub(crate) fn parse_file(source: &str, escape: char) -> File {
+pub(crate) fn parse_file(source: &str, escape: char, unknown: Unknown) -> File {
     let mut reader = Reader {
         lines: Lines { source, position: 0 },
         directive_reader: DirectiveReader::default(),
         comments: Vec::new(),
         after_shebang: source.starts_with("#!"),
+        unknown,
         unknown_heredocs: 0,
         file: File {
             directives: Directives { syntax: None, escape, check: None },
@@ -97,6 +107,7 @@ struct Reader<'a> {
     comments: Vec<String>,
     /// The first line is `#!…`: behind it, `# check=` and `# syntax=` still count.
     after_shebang: bool,
+    unknown: Unknown,
     unknown_heredocs: usize,
     file: File,
 }
@@ -212,7 +223,7 @@ impl<'a> Reader<'a> {
                         }
                     }
                 }
-                if node.command.is_none() {
+                if node.command.is_none() && self.unknown == Unknown::Mistake {
                     self.skip_heredocs(&node);
                 }
                 node.comments = comments;

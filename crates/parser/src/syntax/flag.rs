@@ -1,5 +1,6 @@
 //! Flags before an instruction's arguments.
 
+use crate::charset::is_ascii_space;
 use crate::text::Text;
 
 /// Splits `--flag` words off the start of `arguments`: quotes and escapes are resolved in them. A
@@ -9,7 +10,7 @@ pub(super) fn split_flags(arguments: &Text, escape: char) -> (Vec<Text>, Text) {
     let mut position = 0;
     loop {
         let rest = &arguments[position..];
-        position += rest.len() - rest.trim_start().len();
+        position += rest.len() - rest.trim_start_matches(is_ascii_space).len();
         if !arguments[position..].starts_with("--") {
             return (flags, arguments.tail(position));
         }
@@ -29,7 +30,7 @@ fn flag_word(arguments: &Text, start: usize, escape: char) -> (Text, usize) {
     let mut chars = arguments[start..].char_indices().map(|(at, c)| (start + at, c));
     while let Some((mut at, mut c)) = chars.next() {
         match quote {
-            None if c.is_whitespace() => return (word, at),
+            None if is_ascii_space(c) => return (word, at),
             None if matches!(c, '\'' | '"') => {
                 quote = Some(c);
                 continue;

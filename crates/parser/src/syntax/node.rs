@@ -3,6 +3,7 @@
 use super::heredoc::{Mark, heredoc_marks};
 use super::json::{Form, strings};
 use super::{flag, word};
+use crate::charset::is_ascii_space;
 use crate::text::Text;
 use crate::{Diagnostic, Heredoc, Span};
 
@@ -232,8 +233,9 @@ fn read_health(rest: &Text) -> Result<Arguments, Diagnostic> {
     if rest.is_empty() {
         return Ok(Arguments::Health { kind: None, command: Vec::new(), json: false });
     }
-    let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
-    let command = rest.tail(end).trimmed();
+    let end = rest.find(is_ascii_space).unwrap_or(rest.len());
+    let behind = rest[end..].trim_start_matches(is_ascii_space).len();
+    let command = rest.tail(rest.len() - behind);
     let kind = Some(rest.slice(0..end));
     Ok(match json_form(&command)? {
         Some(command) => Arguments::Health { kind, command, json: true },

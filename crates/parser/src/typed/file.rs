@@ -67,16 +67,17 @@ struct Reader {
     stages: Vec<Stage>,
     /// The last FROM is wrong: the steps behind it still belong to a stage.
     stage_lost: bool,
-    /// The last instruction was unknown: so are the lines behind it, most likely.
+    /// The last line was no instruction at all: so are the lines behind it, most likely.
     unknown_before: bool,
     errors: Vec<Diagnostic>,
 }
 
 impl Reader {
     fn node(&mut self, node: &Node, check: CheckOptions) {
-        let unknown_before = std::mem::replace(&mut self.unknown_before, node.command.is_none());
+        let unknown = node.command.is_none() && step::correction(&node.keyword).is_none();
+        let unknown_before = std::mem::replace(&mut self.unknown_before, unknown);
         match node.command {
-            None if unknown_before => {}
+            None if unknown && unknown_before => {}
             None => self.errors.push(step::unknown(node)),
             Some(Command::From) => {
                 let stage = from::stage(node, check, &mut self.errors);

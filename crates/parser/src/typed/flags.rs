@@ -1,6 +1,6 @@
 //! Flags of one instruction.
 
-use crate::suggest::similar;
+use crate::suggest::advice;
 use crate::syntax::Node;
 use crate::text::Text;
 use crate::{Diagnostic, Span};
@@ -96,14 +96,10 @@ impl Flags {
 
 fn unknown(written: &str, span: Span, node: &Node, known: &[(&'static str, Kind)]) -> Diagnostic {
     let error = Diagnostic::error(span, format!("unknown flag: {written}"));
-    let names = || known.iter().map(|(name, _)| *name);
-    let command = node.keyword.to_ascii_uppercase();
-    if let Some(similar) = similar(written.trim_start_matches('-'), names()) {
-        return error.label(format!("did you mean `--{similar}`?")).help(format!("write `--{similar}`"));
-    }
     if known.is_empty() {
-        return error.help(format!("{command} has no flags"));
+        return error.help(format!("{} has no flags", node.keyword.to_ascii_uppercase()));
     }
-    let list: Vec<_> = names().map(|name| format!("--{name}")).collect();
-    error.help(format!("the flags of {command} are {}", list.join(", ")))
+    let names: Vec<_> = known.iter().map(|(name, _)| format!("--{name}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    error.help(advice(written, &names))
 }

@@ -6,7 +6,7 @@
 use super::csv;
 use crate::expand::ExpandError;
 use crate::go::{parse_bool, parse_size, parse_u32};
-use crate::suggest::similar;
+use crate::suggest::advice;
 use crate::text::Text;
 use crate::{Diagnostic, Mount, MountKind, Sharing};
 
@@ -129,11 +129,11 @@ impl<'a> Reader<'a> {
             key => {
                 let message = format!("invalid field '{}' must be a key=value pair", &**field);
                 let error = Diagnostic::error(field.span(), message);
-                return Err(match similar(key, KEYS) {
-                    Some(similar) => error.label(format!("did you mean `{similar}`?")),
-                    None if KEYS.contains(&key) => error.help(format!("write `{key}=VALUE`")),
-                    None => error.help(format!("the options are {}", KEYS.join(", "))),
-                });
+                return Err(error.help(match key {
+                    "" => "neither blanks nor a comma at the end may stand in the list".to_owned(),
+                    _ if KEYS.contains(&key) => format!("write `{key}=VALUE`"),
+                    _ => advice(key, &KEYS),
+                }));
             }
         }
         Ok(())
@@ -251,7 +251,8 @@ impl<'a> Reader<'a> {
                 return error("secret mount should not define sharing".to_owned());
             }
             if mount.source.is_none() && mount.target.is_none() && mount.id.is_none() {
-                return error("invalid secret mount. one of source, target required".to_owned());
+                let message = "invalid secret mount. one of source, target required".to_owned();
+                return error(message).map_err(|error| error.help("name the secret: `id=NAME`"));
             }
             if mount.source.is_some() && mount.id.is_some() {
                 return error("both source and id can't be set".to_owned());
@@ -274,22 +275,13 @@ fn one_of<T: Copy>(what: &str, value: &Text, known: &[(&'static str, T)]) -> Res
         return Ok(*found);
     }
     let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
-    let error = Diagnostic::error(value.span(), format!("unsupported {what} \"{}\"", &**value))
-        .help(format!("write {}", names.join(", ")));
-    Err(match similar(value, names) {
-        Some(similar) => error.label(format!("did you mean `{similar}`?")),
-        None => error,
-    })
+    let message = format!("unsupported {what} \"{}\"", &**value);
+    Err(Diagnostic::error(value.span(), message).help(advice(value, &names)))
 }
 
 fn unexpected_key(key: &str, place: &Text, field: &Text) -> Diagnostic {
-    let error = Diagnostic::error(place.span(), format!("unexpected key '{key}' in '{}'", &**field));
-    match similar(key, KEYS) {
-        Some(similar) => {
-            error.label(format!("did you mean `{similar}`?")).help(format!("write `{similar}=`"))
-        }
-        None => error.help(format!("the options are {}", KEYS.join(", "))),
-    }
+    let message = format!("unexpected key '{key}' in '{}'", &**field);
+    Diagnostic::error(place.span(), message).help(advice(key, &KEYS))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::csv;
 use super::flags::{Flags, Kind};
 use super::mount;
 use crate::go::parse_bool;
-use crate::suggest::similar;
+use crate::suggest::advice;
 use crate::syntax::{Node, heredoc_mark};
 use crate::text::Text;
 use crate::{CommandLine, Device, Diagnostic, Instruction, Network, Run, Script, Security};
@@ -48,12 +48,8 @@ fn choice<T: Copy>(
     let found = known.iter().find(|(name, _)| *name == &**value);
     if found.is_none() {
         let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
-        let mut error = Diagnostic::error(value.span(), format!("{message} \"{}\"", &**value))
-            .help(format!("write {}", names.join(", ")));
-        if let Some(similar) = similar(value, names) {
-            error = error.label(format!("did you mean `{similar}`?"));
-        }
-        errors.push(error);
+        let message = format!("{message} \"{}\"", &**value);
+        errors.push(Diagnostic::error(value.span(), message).help(advice(value, &names)));
     }
     found.map(|(_, choice)| *choice)
 }

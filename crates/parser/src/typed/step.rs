@@ -45,15 +45,20 @@ pub(super) fn unknown(node: &Node) -> Diagnostic {
             .label("nothing follows this line continuation");
     }
     let error = Diagnostic::error(node.keyword.span(), format!("unknown instruction: {keyword}"));
-    let names = Command::ALL.map(|(name, _)| name);
-    if let Some(similar) = similar(&keyword.to_uppercase(), names) {
-        return error.label(format!("did you mean {similar}?")).help(format!("write `{similar}`"));
-    }
-    let first = keyword.split(|c: char| c.is_whitespace()).next().unwrap_or_default();
+    error.help(correction(keyword).unwrap_or_else(|| {
+        "if this line belongs to the instruction above, end the line above with `\\`".to_owned()
+    }))
+}
+
+/// What an unknown instruction was meant to be, if that can be guessed.
+pub(super) fn correction(keyword: &str) -> Option<String> {
+    // Only ordinary blanks end the keyword; others, such as U+00A0, look the same.
+    let first = keyword.split(char::is_whitespace).next().unwrap_or_default();
     if first != keyword && Command::named(first).is_some() {
-        return error.help(format!("write an ordinary blank behind `{first}`"));
+        return Some(format!("write an ordinary blank behind `{first}`"));
     }
-    error.help("if this line belongs to the instruction above, end the line above with `\\`")
+    let names = Command::ALL.map(|(name, _)| name);
+    similar(&keyword.to_uppercase(), names).map(|similar| format!("did you mean `{similar}`?"))
 }
 
 fn instruction(node: &Node, escape: char, errors: &mut Vec<Diagnostic>) -> Option<Instruction> {

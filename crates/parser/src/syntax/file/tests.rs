@@ -4,7 +4,7 @@ use super::*;
 use crate::syntax::dump;
 
 fn tree(source: &str) -> String {
-    let file = parse_file(source, '\\');
+    let file = parse_file(source, '\\', Unknown::Plain);
     assert!(file.errors.is_empty(), "{source}: {:?}", file.errors);
     dump(&file.nodes)
 }
@@ -14,7 +14,7 @@ fn errors(source: &str) -> Vec<(String, usize, usize)> {
         let span = error.span.unwrap();
         (error.message, span.line(source), span.column(source))
     };
-    parse_file(source, '\\').errors.into_iter().map(place).collect()
+    parse_file(source, '\\', Unknown::Plain).errors.into_iter().map(place).collect()
 }
 
 #[test]
@@ -63,12 +63,12 @@ fn the_escape_directive_changes_the_continuation() {
 #[test]
 fn directives_are_kept_with_their_places() {
     let source = "# syntax=a/b:1 // x\n# check=skip=all\nFROM a";
-    let directives = parse_file(source, '\\').directives;
+    let directives = parse_file(source, '\\', Unknown::Plain).directives;
     assert_eq!(directives.syntax, Some(("a/b:1".to_owned(), Span { start: 9, end: 14 })));
     assert_eq!(directives.check, Some(("skip=all".to_owned(), Span { start: 28, end: 36 })));
-    let after_shebang = parse_file("#!/bin/x\n# check=skip=all\nFROM a", '\\').directives;
+    let after_shebang = parse_file("#!/bin/x\n# check=skip=all\nFROM a", '\\', Unknown::Plain).directives;
     assert_eq!(after_shebang.check, Some(("skip=all".to_owned(), Span { start: 17, end: 25 })));
-    assert_eq!(parse_file(" # check=skip=all\nFROM a", '\\').directives.check, None);
+    assert_eq!(parse_file(" # check=skip=all\nFROM a", '\\', Unknown::Plain).directives.check, None);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn wrong_arguments_are_pointed_at() {
 #[test]
 fn comments_belong_to_the_next_instruction() {
     let comments = |source| -> Vec<Vec<String>> {
-        parse_file(source, '\\').nodes.into_iter().map(|node| node.comments).collect()
+        parse_file(source, '\\', Unknown::Plain).nodes.into_iter().map(|node| node.comments).collect()
     };
     for (source, expected) in [
         ("# a\n# b\nRUN x\nRUN y", vec![vec!["a", "b"], vec![]]),
@@ -143,7 +143,7 @@ fn comments_belong_to_the_next_instruction() {
 fn heredocs_are_read() {
     let source =
         "RUN <<A cat 3<<-'B' \\\n  && x\na $x\nA\n\tb\n\tB\nCOPY <<\"C\" /\nC\r\nONBUILD COPY <<D /\nd\nD";
-    let file = parse_file(source, '\\');
+    let file = parse_file(source, '\\', Unknown::Plain);
     let heredocs: Vec<_> = file.nodes.iter().flat_map(|node| &node.heredocs).collect();
     let found: Vec<_> = heredocs
         .iter()
@@ -174,7 +174,7 @@ fn not_all_that_looks_like_a_heredoc_is_one() {
         "RUN echo $((1<<2)) \\<<EOF\nUSER x",
         "CMD cat <<EOF\nUSER x",
     ] {
-        let file = parse_file(source, '\\');
+        let file = parse_file(source, '\\', Unknown::Plain);
         assert_eq!((file.nodes.len(), file.errors.len()), (2, 0), "{source}: {file:?}");
     }
 }
@@ -186,7 +186,7 @@ fn a_heredoc_without_an_end_is_an_error() {
         ("FROM a\nRUN <<EOF\necho\n EOF\n", Some(4), "the name must stand alone on its line"),
         ("FROM a\nRUN <<EOF\necho\n\tEOF\n", Some(4), "with `<<-` the name may be indented by tabs"),
     ] {
-        let file = parse_file(source, '\\');
+        let file = parse_file(source, '\\', Unknown::Plain);
         let [error] = &file.errors[..] else { panic!("{source}: {:?}", file.errors) };
         assert_eq!(error.message, "unterminated heredoc");
         assert_eq!(&source[error.span.unwrap().range()], "<<EOF");
@@ -197,14 +197,18 @@ fn a_heredoc_without_an_end_is_an_error() {
 
 #[test]
 fn the_body_of_an_unknown_instructions_heredoc_is_skipped() {
-    let file = parse_file("FROM a\nRUNN <<EOF\nx\ny\nEOF\nUSER z", '\\');
-    let names: Vec<_> = file.nodes.iter().map(|node| &*node.keyword).collect();
-    assert_eq!(names, ["FROM", "RUNN", "USER"]);
+    let names = |unknown| -> Vec<_> {
+        let file = parse_file("FROM a\nRUNN <<EOF\nx\ny\nEOF\nUSER z", '\\', unknown);
+        file.nodes.into_iter().map(|node| node.keyword.into_string()).collect()
+    };
+    assert_eq!(names(Unknown::Mistake), ["FROM", "RUNN", "USER"]);
+    assert_eq!(names(Unknown::Plain), ["FROM", "RUNN", "x", "y", "EOF", "USER"]);
 }
 
 #[test]
 fn empty_lines_inside_an_instruction_are_noticed() {
     let source = "RUN a \\\n\n  \n  b\nRUN c \\\n d\n\n";
-    let lines: Vec<_> = parse_file(source, '\\').empty_lines.iter().map(|span| span.line(source)).collect();
+    let lines: Vec<_> =
+        parse_file(source, '\\', Unknown::Plain).empty_lines.iter().map(|span| span.line(source)).collect();
     assert_eq!(lines, [2]);
 }

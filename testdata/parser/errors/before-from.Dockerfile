@@ -1,0 +1,4 @@
+ARG x
+RUN a
+ENV b=c
+FROM base

@@ -1,0 +1,3 @@
+ARG x=y
+FROM base
+COPY --from=${x} a /

@@ -1,0 +1,4 @@
+# escape=x
+# check=skpi=all
+# escape=`
+FROM base

@@ -1,0 +1,6 @@
+FROM base
+RUNN <<EOF
+echo
+ls
+EOF
+USR u

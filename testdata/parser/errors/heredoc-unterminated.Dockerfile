@@ -1,0 +1,6 @@
+FROM base
+COPY a /b
+RUN <<EOF
+	echo
+	EOF
+USER u

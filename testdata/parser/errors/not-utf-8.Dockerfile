@@ -1,0 +1,4 @@
+# café
+FROM base
+RUN echo café \
+  thé

@@ -1,0 +1,6 @@
+FROM		baseASx
+ 	 RUN	a
+
+
+   # indented comment
+ USER u

@@ -1,0 +1,5 @@
+#!/usr/bin/env lbuild
+# escape=`
+FROM base
+RUN a \
+ b

@@ -1,0 +1,3 @@
+FROM base
+WHATEVER --flag a b
+more

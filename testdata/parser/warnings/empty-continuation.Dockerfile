@@ -1,0 +1,8 @@
+FROM base
+RUN a \
+
+    b \
+    # a comment is no empty line
+    c \
+
+    d

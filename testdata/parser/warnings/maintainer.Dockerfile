@@ -1,0 +1,4 @@
+FROM base
+MAINTAINER me
+# check=skip=MaintainerDeprecated
+MAINTAINER you

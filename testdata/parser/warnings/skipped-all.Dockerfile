@@ -1,0 +1,3 @@
+# check=skip=all
+From base as X
+MAINTAINER me

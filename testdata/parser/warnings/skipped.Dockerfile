@@ -1,0 +1,3 @@
+# check=skip=FromAsCasing,StageNameCasing;error=true
+FROM base as X
+MAINTAINER me

@@ -1,0 +1,4 @@
+FROM base AS scratch
+FROM base AS a
+FROM base AS A
+FROM base AS context
