@@ -224,6 +224,23 @@ mod tests {
     }
 
     #[test]
+    fn a_bomb_of_zeros_is_stopped() {
+        // 65 frames of 64 MiB each: more than is free.
+        let bomb = zstd(&vec![0; 64 << 20]).repeat(65);
+        let limits = Limits { ratio: 1000, ..Limits::default() };
+        let (_, mut decoded) = decompress_within(&bomb[..], &limits).unwrap();
+        let mut buffer = vec![0; 1 << 20];
+        let error = loop {
+            match decoded.read(&mut buffer) {
+                Ok(0) => panic!("not stopped"),
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.to_string(), "the compressed data expands more than 1000-fold");
+    }
+
+    #[test]
     fn short_and_empty_streams_are_not_compressed() {
         for content in [&b""[..], b"B", b"\x1f\x8b", b"\x28\xb5\x2f", b"\x50\x2a\x4d\x18"] {
             let (compression, mut decoded) = decompress(content).unwrap();

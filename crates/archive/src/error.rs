@@ -68,8 +68,9 @@ pub enum ArchiveError {
         /// Why.
         source: io::Error,
     },
-    /// An entry's path or hard link leads out of the directory it is unpacked to.
-    #[error("{path}: leads outside the directory it is unpacked to")]
+    /// An entry's path or hard link leads out of the directory it is unpacked to, or through an absolute
+    /// symbolic link.
+    #[error("{path}: leads outside the directory it is unpacked to, or through an absolute link")]
     Outside {
         /// The entry's path.
         path: PathBuf,

@@ -12,8 +12,8 @@ use crate::{EntryKind, Header};
 impl Header {
     /// The header of a file of which `stat` is known; `None` for a socket, which no archive holds.
     ///
-    /// A symbolic link's target and extended attributes must be given, the latter afterwards; links
-    /// between files are the caller's to find.
+    /// `link_target` is a symbolic link's. Extended attributes are not read, see [`read_xattrs`], and
+    /// that files are hard links is the caller's to find.
     pub fn from_statx(path: impl Into<Vec<u8>>, stat: &Statx, link_target: Vec<u8>) -> Option<Self> {
         let (major, minor) = (stat.stx_rdev_major, stat.stx_rdev_minor);
         let kind = match FileType::from_raw_mode(stat.stx_mode.into()) {
@@ -65,5 +65,62 @@ fn read_growing(read: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> io::Re
             Err(Errno::OPNOTSUPP | Errno::NODATA) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::fs::File;
+
+    use rustix::fs::{AtFlags, Mode, StatxFlags, XattrFlags};
+
+    use super::*;
+    use crate::place;
+
+    #[test]
+    fn what_is_placed_is_found_again() {
+        let bed = tempfile::tempdir().unwrap();
+        let parent = File::open(bed.path()).unwrap();
+        for kind in [
+            EntryKind::File,
+            EntryKind::Directory,
+            EntryKind::Symlink(b"target".to_vec()),
+            EntryKind::Fifo,
+            EntryKind::CharDevice { major: 5, minor: 260 },
+            EntryKind::BlockDevice { major: 259, minor: 70_000 },
+        ] {
+            let mode = if matches!(kind, EntryKind::Symlink(_)) { 0o777 } else { 0o2751 };
+            let mut header = Header::new("entry", kind, mode);
+            (header.uid, header.gid) = (7, 8);
+            (header.mtime, header.mtime_nanos) = (-5, 6);
+            header.size = if header.kind == EntryKind::File { 3 } else { 0 };
+            place(&parent, OsStr::new("entry"), &header, &mut &b"abc"[..]).unwrap();
+            let flags = AtFlags::SYMLINK_NOFOLLOW;
+            let stat = fs::statx(&parent, "entry", flags, StatxFlags::BASIC_STATS).unwrap();
+            assert_eq!(Header::from_statx("entry", &stat, b"target".to_vec()), Some(header));
+        }
+    }
+
+    #[test]
+    fn a_socket_has_no_header() {
+        let bed = tempfile::tempdir().unwrap();
+        let path = bed.path().join("socket");
+        let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let stat = fs::statx(fs::CWD, &path, AtFlags::empty(), StatxFlags::BASIC_STATS).unwrap();
+        assert_eq!(Header::from_statx("socket", &stat, Vec::new()), None);
+    }
+
+    #[test]
+    fn attributes_are_read_whatever_their_size() {
+        let bed = tempfile::tempdir().unwrap();
+        let directory = fs::open(bed.path(), fs::OFlags::RDONLY, Mode::empty()).unwrap();
+        let mut expected = BTreeMap::new();
+        for (name, size) in [("user.empty", 0), ("user.small", 5), ("user.large", 3000), ("user.not", 1)] {
+            fs::fsetxattr(&directory, name, &vec![b'x'; size], XattrFlags::empty()).unwrap();
+            expected.insert(name.as_bytes().to_vec(), vec![b'x'; size]);
+        }
+        expected.remove(&b"user.not"[..]);
+        assert_eq!(read_xattrs(&directory, |name| name != b"user.not").unwrap(), expected);
     }
 }

@@ -6,11 +6,13 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 
 use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use crate::{EntryKind, Header, remove};
+use crate::remove::remove;
+use crate::{EntryKind, Header};
 
 const BUFFER_BYTES: u64 = 128 << 10;
 
@@ -96,7 +98,8 @@ pub fn set_metadata(file: impl AsFd, header: &Header) -> io::Result<Vec<Vec<u8>>
     // A new owner takes the capabilities and the setuid bits away: it comes first, the mode last.
     let is_chowned = needs_chown(&stat, header);
     if is_chowned {
-        fs::fchown(file, Some(Uid::from_raw(header.uid)), Some(Gid::from_raw(header.gid)))?;
+        let (owner, group) = (Uid::from_raw(header.uid), Gid::from_raw(header.gid));
+        fs::fchown(file, Some(owner), Some(group)).map_err(|error| chown_error(error, header))?;
     }
     let refused =
         set_xattrs(&header.xattrs, |name, value| fs::fsetxattr(file, name, value, XattrFlags::empty()))?;
@@ -123,7 +126,6 @@ fn place_file(
 
 /// Writes `size` bytes; long runs of zeros become holes.
 fn write_content(file: &File, data: &mut dyn Read, size: u64) -> io::Result<()> {
-    use std::os::unix::fs::FileExt;
     if size == 0 {
         return Ok(());
     }
@@ -187,7 +189,8 @@ fn set_node(parent: BorrowedFd<'_>, name: &OsStr, header: &Header, replaced: boo
     let is_chowned = needs_chown(&stat, header);
     if is_chowned {
         let (owner, group) = (Uid::from_raw(header.uid), Gid::from_raw(header.gid));
-        fs::chownat(&node, "", Some(owner), Some(group), AtFlags::EMPTY_PATH)?;
+        fs::chownat(&node, "", Some(owner), Some(group), AtFlags::EMPTY_PATH)
+            .map_err(|error| chown_error(error, header))?;
     }
     let is_symlink = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
     let refused_xattrs = set_xattrs(&header.xattrs, |name, value| {
@@ -239,6 +242,18 @@ fn needs_chown(stat: &Stat, header: &Header) -> bool {
 
 fn needs_chmod(stat: &Stat, header: &Header) -> bool {
     stat.st_mode & 0o7777 != header.mode & 0o7777
+}
+
+/// In a user namespace, only ids that are mapped exist.
+fn chown_error(error: Errno, header: &Header) -> io::Error {
+    if error != Errno::INVAL {
+        return error.into();
+    }
+    let message = format!(
+        "owner {}:{} does not exist in this user namespace; /etc/subuid and /etc/subgid may grant more",
+        header.uid, header.gid
+    );
+    io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
 fn times(header: &Header) -> Timestamps {

@@ -35,14 +35,17 @@ pub struct Unpacker {
 }
 
 impl Unpacker {
-    /// Starts to unpack into `root`, whose own metadata changes only if an entry may change it.
+    /// Starts to unpack into `root`. If `preserve_root_metadata`, a directory entry that stands for the
+    /// root itself gives it its metadata; otherwise, as any other entry of that path, it has no effect.
     pub fn new(root: Root, preserve_root_metadata: bool) -> Self {
         Self { root, preserve_root_metadata, parent: None, directories: Vec::new() }
     }
 
-    /// Makes the entry of `header`, and missing directories on the way to it: mode 755, root's.
+    /// Makes the entry of `header` as [`place`](crate::place) does, and missing directories on the way to
+    /// it: mode 755, root's.
     ///
-    /// An entry that stands for the root itself makes nothing, whatever its kind is.
+    /// # Errors
+    /// [`ArchiveError::Outside`] if a path leads out of the tree; [`ArchiveError::Unpack`].
     pub fn put(&mut self, header: &Header, data: &mut dyn Read) -> Result<Placed, ArchiveError> {
         let failed = |source| unpack_error(&header.path, source);
         let path = clean(&header.path)?;
@@ -56,10 +59,6 @@ impl Unpacker {
                 place::place(parent, name, header, data).map_err(failed)?
             }
         };
-        if placed.replaced {
-            // The open directory may be the one that was removed.
-            self.parent = None;
-        }
         if header.kind == EntryKind::Directory {
             self.directories.push((path, mtime(header)));
         }
@@ -67,6 +66,9 @@ impl Unpacker {
     }
 
     /// Gives the directories their times.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Unpack`].
     pub fn finish(self) -> Result<(), ArchiveError> {
         for (path, time) in self.directories {
             let times = Timestamps { last_access: time, last_modification: time };

@@ -74,20 +74,22 @@ impl<W: Write> Writer<W> {
     /// As [`Writer::append`]; a file that has grown is no error, its first `header.size` bytes count.
     pub fn append_file(&mut self, header: &Header, file: &File) -> Result<(), ArchiveError> {
         self.put_header(header)?;
-        let mut position = 0;
-        while position < header.size {
-            let (start, end) = match header.size {
-                ..MIN_SPARSE_BYTES => (0, header.size),
-                size => next_data(file, position, size).map_err(|source| content_error(header, source))?,
-            };
-            self.put_zeros(start - position)?;
-            self.put_range(header, file, start, end)?;
-            position = end;
+        if header.size < MIN_SPARSE_BYTES {
+            self.put_range(header, file, 0, header.size)?;
+            return self.pad();
         }
         // Beyond its end, a file looks as if it had a hole there.
         let length = file.metadata().map_err(|source| content_error(header, source))?.len();
         if length < header.size {
             return Err(size_changed(header, length));
+        }
+        let mut position = 0;
+        while position < header.size {
+            let (start, end) =
+                next_data(file, position, header.size).map_err(|source| content_error(header, source))?;
+            self.put_zeros(start - position)?;
+            self.put_range(header, file, start, end)?;
+            position = end;
         }
         self.pad()
     }
