@@ -13,6 +13,15 @@ use crate::request::{BuildRequest, NamedContext};
 /// The configurations of all images that the needed stages name, by name and platform.
 pub(crate) type Images = BTreeMap<(String, Platform), ImageConfig>;
 
+/// What becomes of an image that is not in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// It is an error.
+    Refuse,
+    /// Nothing is known of it.
+    Ignore,
+}
+
 /// Looks up every image that the target needs. ONBUILD triggers join their stage's steps, which may
 /// add stages and images to look up.
 ///
@@ -23,8 +32,9 @@ pub(crate) fn resolve(
     request: &BuildRequest,
     dockerfile: &Dockerfile,
     plan: &mut Plan,
+    missing: Missing,
 ) -> Result<Images, BuildError> {
-    let mut resolver = Resolver { store, request, images: Images::new() };
+    let mut resolver = Resolver { store, request, missing, images: Images::new() };
     let named = request.named_contexts.keys().cloned().collect();
     let mut seen = std::collections::BTreeSet::new();
     // A trigger may need further stages, so the set is computed again until nothing is new.
@@ -34,7 +44,7 @@ pub(crate) fn resolve(
         if !triggers.is_empty() {
             let steps = parse_triggers(&triggers, plan.stages[stage].span)?;
             plan.add_triggers(dockerfile, stage, steps, &named)
-                .map_err(|problem| BuildError::Dockerfile(vec![problem]))?;
+                .map_err(|problem| BuildError::Dockerfile(vec![*problem]))?;
         }
         resolver.origins(plan, stage)?;
     }
@@ -53,6 +63,7 @@ pub(crate) fn stage_platform(request: &BuildRequest, own: Option<&Platform>) -> 
 struct Resolver<'a> {
     store: &'a Store,
     request: &'a BuildRequest,
+    missing: Missing,
     images: Images,
 }
 
@@ -73,12 +84,12 @@ impl Resolver<'_> {
                 .collect()),
             Base::Image(name) => {
                 let config = self.look_up(name, &platform, planned.base_span)?;
-                Ok(config.config.on_build.clone())
+                Ok(config.map_or_else(Vec::new, |config| config.config.on_build))
             }
             Base::Named(name) => match self.request.named_contexts.get(name) {
                 Some(NamedContext::Image(image)) => {
-                    let config = self.look_up(&image.clone(), &platform, planned.base_span)?;
-                    Ok(config.config.on_build.clone())
+                    let config = self.look_up(image, &platform, planned.base_span)?;
+                    Ok(config.map_or_else(Vec::new, |config| config.config.on_build))
                 }
                 _ => Ok(Vec::new()),
             },
@@ -100,29 +111,39 @@ impl Resolver<'_> {
                     },
                     Origin::Context | Origin::Empty | Origin::Stage(_) => continue,
                 };
-                self.look_up(&name.clone(), &platform, place)?;
+                self.look_up(name, &platform, place)?;
             }
         }
         Ok(())
     }
 
-    fn look_up(&mut self, name: &str, platform: &Platform, span: Span) -> Result<ImageConfig, BuildError> {
+    /// The configuration of an image; `None` if it is not in the store and need not be.
+    fn look_up(
+        &mut self,
+        name: &str,
+        platform: &Platform,
+        span: Span,
+    ) -> Result<Option<ImageConfig>, BuildError> {
         let entry = (name.to_owned(), platform.clone());
         if let Some(config) = self.images.get(&entry) {
-            return Ok(config.clone());
+            return Ok(Some(config.clone()));
         }
-        let record = self.store.find(name)?.ok_or_else(|| no_such_image(name, span))?;
+        let record = match self.store.find(name)? {
+            Some(record) => record,
+            None if self.missing == Missing::Ignore => return Ok(None),
+            None => return Err(no_such_image(name, span)),
+        };
         if record.platform != *platform && self.request.platform.is_some() {
             return Err(BuildError::WrongPlatform {
                 name: name.to_owned(),
-                found: record.platform,
-                wanted: platform.clone(),
+                found: Box::new(record.platform),
+                wanted: Box::new(platform.clone()),
                 span: Some(span),
             });
         }
         let (config, _) = self.store.image_config(&record.id)?;
         self.images.insert(entry, config.clone());
-        Ok(config)
+        Ok(Some(config))
     }
 }
 
@@ -148,4 +169,99 @@ fn parse_triggers(triggers: &[String], place: Span) -> Result<Vec<Step>, BuildEr
         steps.push(Step { span: place, ..step });
     }
     Ok(steps)
+}
+
+#[cfg(test)]
+mod tests {
+    use lbuild_parser::Instruction;
+
+    use super::*;
+    use crate::testing::Bed;
+
+    fn arm() -> Platform {
+        "linux/arm64".parse().unwrap()
+    }
+
+    #[test]
+    fn images_are_found_under_the_platform_of_their_stage() {
+        let bed = Bed::new("FROM a\nCOPY --from=b /x /\nRUN --mount=from=c,target=/m true\n");
+        for name in ["a", "b", "c", "unused"] {
+            bed.add_image(name, &Platform::host(), |_| {});
+        }
+        let prepared = bed.prepare().unwrap();
+        let names: Vec<&str> = prepared.images.keys().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn an_image_that_is_not_in_the_store_is_told_with_its_place() {
+        for (text, name) in [
+            ("FROM nowhere:1\n", "nowhere:1"),
+            ("FROM scratch\nCOPY --from=nowhere /x /\n", "nowhere"),
+            ("FROM scratch AS a\nFROM gone AS b\nFROM scratch\nCOPY --from=b /x /\n", "gone"),
+        ] {
+            let bed = Bed::new(text);
+            match bed.prepare().map(drop) {
+                Err(BuildError::NoSuchImage { name: found, span: Some(span) }) => {
+                    assert_eq!(found, name, "{text}");
+                    assert!(text[span.range()].contains(name), "{text}");
+                }
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_image_that_no_needed_stage_uses_may_be_missing() {
+        assert!(Bed::new("FROM nowhere AS unused\nFROM scratch\n").prepare().is_ok());
+    }
+
+    #[test]
+    fn a_name_that_no_image_can_have_is_the_dockerfiles_mistake() {
+        match Bed::new("FROM UPPER\n").prepare().map(drop) {
+            Err(BuildError::Dockerfile(problems)) => assert!(problems[0].help.is_some(), "{problems:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_image_for_another_platform_is_refused_where_a_platform_is_asked_for() {
+        for (asked, is_refused) in [(None, false), (Some(Platform::host()), true), (Some(arm()), false)] {
+            let mut bed = Bed::new("FROM a\n");
+            bed.add_image("a", &arm(), |_| {});
+            bed.request.platform.clone_from(&asked);
+            let result = bed.prepare().map(drop);
+            let refused = matches!(result, Err(BuildError::WrongPlatform { .. }));
+            assert_eq!(refused, is_refused, "{asked:?}: {result:?}");
+        }
+    }
+
+    #[test]
+    fn triggers_of_images_and_of_stages_join_the_steps_and_what_is_needed() {
+        let bed = Bed::new("FROM scratch AS extra\nFROM a AS own\nONBUILD WORKDIR /w\nFROM own\n");
+        bed.add_image("a", &Platform::host(), |config| {
+            config.config.on_build = vec!["COPY --from=extra /x /".into()];
+        });
+        let plan = bed.prepare().unwrap().plan;
+        let steps = |stage: usize| {
+            let tasks = plan.stages[stage].tasks.iter();
+            tasks.map(|task| (task.trigger, task.step.text.clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(steps(1)[0], (true, "COPY --from=extra /x /".to_owned()));
+        assert_eq!(steps(2), [(true, "WORKDIR /w".to_owned())], "an image's triggers run once");
+        assert!(matches!(plan.stages[2].tasks[0].step.instruction, Instruction::Workdir(_)));
+        assert_eq!(plan.needed().len(), 3);
+    }
+
+    #[test]
+    fn a_trigger_that_is_no_instruction_is_told() {
+        let bed = Bed::new("FROM a\n");
+        bed.add_image("a", &Platform::host(), |config| config.config.on_build = vec!["DANCE".into()]);
+        match bed.prepare().map(drop) {
+            Err(BuildError::Dockerfile(problems)) => {
+                assert!(problems[0].message.contains("\"DANCE\""), "{problems:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }

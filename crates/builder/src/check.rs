@@ -13,7 +13,7 @@ use crate::plan::Plan;
 use crate::request::BuildRequest;
 
 /// All findings, those of the parser first.
-pub(crate) fn check(
+pub(crate) fn findings(
     request: &BuildRequest,
     dockerfile: &Dockerfile,
     plan: &Plan,

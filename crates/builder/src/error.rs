@@ -49,9 +49,9 @@ pub enum BuildError {
         /// The name as written.
         name: String,
         /// The image's platform.
-        found: Platform,
+        found: Box<Platform>,
         /// The platform that the build is for.
-        wanted: Platform,
+        wanted: Box<Platform>,
         /// Where it is named.
         span: Option<Span>,
     },

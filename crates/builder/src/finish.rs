@@ -77,3 +77,69 @@ fn date(config: &mut ImageConfig, created: &str) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lbuild_oci::Platform;
+
+    use super::*;
+    use crate::testing::Bed;
+
+    fn state() -> StageState {
+        let mut state = StageState::scratch(&Platform::host());
+        state.record("ENV a=b".into(), None, None);
+        state.record("RUN x".into(), Some("2020-01-01T00:00:00Z".into()), None);
+        state.record("CMD y".into(), None, None);
+        state
+    }
+
+    fn finished(bed: &Bed) -> (ImageRecord, ImageConfig) {
+        finish(&bed.store, &bed.request, state()).unwrap()
+    }
+
+    #[test]
+    fn the_image_is_in_the_store() {
+        let bed = Bed::new("");
+        let (image, config) = finished(&bed);
+        assert_eq!(bed.store.image(&image.id).unwrap().as_ref(), Some(&image));
+        assert_eq!(bed.store.image_config(&image.id).unwrap().0, config);
+    }
+
+    #[test]
+    fn labels_and_the_platform_of_the_command_line_are_the_images() {
+        let mut bed = Bed::new("");
+        bed.request.labels.insert("a".into(), "b".into());
+        bed.request.platform = Some("linux/arm/v7".parse().unwrap());
+        let (image, config) = finished(&bed);
+        assert_eq!(config.config.labels.get("a").map(String::as_str), Some("b"));
+        assert_eq!(image.platform.to_string(), "linux/arm/v7");
+    }
+
+    #[test]
+    fn what_no_step_dated_has_the_time_of_the_next_step() {
+        let mut bed = Bed::new("");
+        bed.request.source_date_epoch = Some(1_700_000_000);
+        let (_, config) = finished(&bed);
+        let times: Vec<_> = config.history.iter().map(|entry| entry.created.as_deref().unwrap()).collect();
+        assert_eq!(times, ["2020-01-01T00:00:00Z", "2020-01-01T00:00:00Z", "2023-11-14T22:13:20Z"]);
+        assert_eq!(config.created.as_deref(), Some("2023-11-14T22:13:20Z"));
+    }
+
+    #[test]
+    fn the_same_image_keeps_its_time_unless_the_cache_is_not_used() {
+        let mut bed = Bed::new("");
+        let (first, _) = finished(&bed);
+        let key = {
+            let undated = ImageConfig { created: None, ..state().image };
+            Key::new("image", &[]).with("configuration", Digest::of(json::canonical(&undated)))
+        };
+        let old = "2001-02-03T04:05:06Z".to_owned();
+        let record = Record { key: key.clone(), layer: None, created: old.clone(), seconds: 0.0 };
+        bed.store.cache_put(&key.digest(), record.to_bytes(), &[]);
+        let (again, config) = finished(&bed);
+        assert_eq!(config.created, Some(old.clone()));
+        assert_ne!(again.id, first.id);
+        bed.request.cache = CacheUse::None;
+        assert_ne!(finished(&bed).1.created, Some(old));
+    }
+}

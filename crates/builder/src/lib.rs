@@ -22,28 +22,29 @@ mod key;
 mod latch;
 mod metadata;
 mod plan;
-
+mod prepared;
 mod problem;
 mod request;
 mod solve;
 mod state;
 mod step;
+#[cfg(test)]
+mod testing;
 mod time;
 mod user;
 
-use std::collections::BTreeSet;
-
 use lbuild_layer_store::{ImageRecord, Store};
-use lbuild_oci::{ImageConfig, Platform};
-use lbuild_parser::Dockerfile;
+use lbuild_oci::ImageConfig;
+use lbuild_parser::Diagnostic;
 pub use lbuild_runner::Cancel;
 
 pub use error::BuildError;
 pub use event::{BuildEvent, LayerSummary, PlannedStep, StepId, Stream};
 pub use request::{BuildRequest, CacheUse, Entitlement, NamedContext, RunOptions, Secret};
 
+use crate::base::Missing;
 use crate::context::Contexts;
-use crate::plan::{Plan, PlanError, PlanInput};
+use crate::prepared::Prepared;
 use crate::solve::{Parts, Solver};
 
 /// What a build made.
@@ -71,16 +72,14 @@ pub fn build(
     events: &(dyn Fn(BuildEvent) + Sync),
     cancel: &Cancel,
 ) -> Result<BuildOutcome, BuildError> {
-    let dockerfile = lbuild_parser::parse(&request.dockerfile).map_err(BuildError::Dockerfile)?;
-    let globals = globals(request, &dockerfile)?;
-    let mut plan = plan(request, &dockerfile, &globals)?;
-    let images = base::resolve(store, request, &dockerfile, &mut plan)?;
+    let Prepared { dockerfile, globals, plan, images } = Prepared::new(store, request, Missing::Refuse)?;
     let contexts = Contexts::new(store, request);
-    let findings = check::check(request, &dockerfile, &plan, &images, &contexts);
-    if dockerfile.check.error && !findings.is_empty() {
-        return Err(BuildError::Dockerfile(findings));
-    }
+    let findings = check::findings(request, &dockerfile, &plan, &images, &contexts);
+    let violation = dockerfile.check.violation(&findings);
     findings.into_iter().for_each(|finding| events(BuildEvent::Warning(finding)));
+    if let Some(violation) = violation {
+        return Err(BuildError::Dockerfile(vec![Diagnostic::file_error(violation)]));
+    }
     let parts = Parts {
         store,
         request,
@@ -99,28 +98,4 @@ pub fn build(
     flushed?;
     let (image, config) = finish::finish(store, request, solved.state)?;
     Ok(BuildOutcome { image, config, executed: solved.executed, cached: solved.cached })
-}
-
-fn globals(request: &BuildRequest, dockerfile: &Dockerfile) -> Result<environment::Environment, BuildError> {
-    let platform = request.platform.clone().unwrap_or_else(Platform::host);
-    let last = dockerfile.stages.last().and_then(|stage| stage.name.as_deref());
-    let target = request.target.as_deref().or(last).unwrap_or_default();
-    arguments::globals(dockerfile, &request.build_args, &platform, target)
-        .map_err(|problem| BuildError::Dockerfile(vec![problem]))
-}
-
-fn plan(
-    request: &BuildRequest,
-    dockerfile: &Dockerfile,
-    globals: &environment::Environment,
-) -> Result<Plan, BuildError> {
-    let named: BTreeSet<String> = request.named_contexts.keys().cloned().collect();
-    let input = PlanInput { globals, named: &named, target: request.target.as_deref() };
-    Plan::new(dockerfile, &input).map_err(|error| match error {
-        PlanError::Dockerfile(problems) => BuildError::Dockerfile(problems),
-        PlanError::NoSuchTarget(name) => {
-            let stages = dockerfile.stages.iter().filter_map(|stage| stage.name.clone()).collect();
-            BuildError::NoSuchTarget { name, stages }
-        }
-    })
 }

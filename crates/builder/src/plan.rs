@@ -108,7 +108,7 @@ impl Plan {
         for (index, stage) in dockerfile.stages.iter().enumerate() {
             match plan_stage(dockerfile, index, input) {
                 Ok(planned) => stages.push(planned),
-                Err(problem) => problems.push(problem),
+                Err(problem) => problems.push(*problem),
             }
             for step in &stage.steps {
                 match origins(dockerfile, &step.instruction, input.named) {
@@ -117,7 +117,7 @@ impl Plan {
                         stages[index].tasks.push(task);
                     }
                     Ok(_) => {}
-                    Err(problem) => problems.push(problem),
+                    Err(problem) => problems.push(*problem),
                 }
             }
         }
@@ -171,7 +171,7 @@ impl Plan {
         stage: usize,
         triggers: Vec<Step>,
         named: &BTreeSet<String>,
-    ) -> Result<(), Diagnostic> {
+    ) -> Result<(), Box<Diagnostic>> {
         let mut tasks = Vec::new();
         for step in triggers {
             let origins = origins(dockerfile, &step.instruction, named)?;
@@ -254,7 +254,7 @@ fn plan_stage(
     dockerfile: &Dockerfile,
     index: usize,
     input: &PlanInput<'_>,
-) -> Result<PlannedStage, Diagnostic> {
+) -> Result<PlannedStage, Box<Diagnostic>> {
     let stage = &dockerfile.stages[index];
     let lookup = |name: &str| input.globals.get(name).map(str::to_owned);
     let expander = Expander::new(dockerfile.directives.escape, &lookup);
@@ -262,13 +262,15 @@ fn plan_stage(
         expander
             .word(word)
             .map(|expanded| expanded.text)
-            .map_err(|error| Diagnostic::error(stage.base_span, error.to_string()))
+            .map_err(|error| Box::new(Diagnostic::error(stage.base_span, error.to_string())))
     };
     let base = expand(&stage.base)?;
     if base.is_empty() {
-        return Err(Diagnostic::error(stage.base_span, format!("the base name ({}) is blank", stage.base))
+        let message = format!("the base name ({}) is blank", stage.base);
+        return Err(Diagnostic::error(stage.base_span, message)
             .label("expands to nothing")
-            .help("give the ARG above the first FROM a default, or pass it with --build-arg"));
+            .help("give the ARG above the first FROM a default, or pass it with --build-arg")
+            .into());
     }
     let platform = match &stage.platform {
         None => None,
@@ -317,7 +319,7 @@ fn origins(
     dockerfile: &Dockerfile,
     instruction: &Instruction,
     named: &BTreeSet<String>,
-) -> Result<Vec<Origin>, Diagnostic> {
+) -> Result<Vec<Origin>, Box<Diagnostic>> {
     match instruction {
         Instruction::Copy(copy) => match &copy.from {
             None => Ok(vec![Origin::Context]),
@@ -342,17 +344,12 @@ fn copy_origin(
     from: &str,
     place: Span,
     named: &BTreeSet<String>,
-) -> Result<Origin, Diagnostic> {
-    let nothing = |_: &str| None;
-    let expanded = Expander::new(dockerfile.directives.escape, &nothing).word(from);
-    if expanded.map_or(true, |expanded| expanded.text != from) {
-        return Err(Diagnostic::error(place, "variables are not expanded in --from")
-            .help("define a stage with `FROM $variable AS name` and copy from that name"));
-    }
+) -> Result<Origin, Box<Diagnostic>> {
     match from.parse::<usize>() {
         Ok(index) if index < dockerfile.stages.len() => Ok(Origin::Stage(index)),
         Ok(index) => Err(Diagnostic::error(place, format!("there is no stage {index}"))
-            .help(format!("stages are numbered from 0 to {}", dockerfile.stages.len() - 1))),
+            .help(format!("stages are numbered from 0 to {}", dockerfile.stages.len() - 1))
+            .into()),
         Err(_) => Ok(origin(dockerfile, from, named)),
     }
 }
@@ -365,3 +362,6 @@ fn origin(dockerfile: &Dockerfile, from: &str, named: &BTreeSet<String>) -> Orig
         None => Origin::Image(from.to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,8 +6,9 @@
 //!
 //! - A file goes into the destination if that is a directory or ends in `/` (or `/.`), else becomes it.
 //!   A directory gives its content and not itself.
-//! - Missing directories are made with mode 755, or a numeric `--chmod`, and belong to root or `--chown`.
-//!   Symbolic links on the way to the destination are followed inside the tree.
+//! - Missing directories are made with mode 755, or a numeric `--chmod` less the write permissions of group
+//!   and others, and belong to root or `--chown`. Symbolic links on the way to the destination are followed
+//!   inside the tree.
 //! - Directories merge: one that is there takes the mode, owner and time of the copied one, but the
 //!   destination itself only the time. A file replaces any file or link. A file over a directory and a
 //!   directory over a file are errors, and so is a directory over a link.

@@ -102,10 +102,10 @@ impl ModeChange {
     }
 
     /// The mode of a directory that is made on the way to the destination: only a number has a say, and
-    /// of it only the permissions.
+    /// of it only the permissions that Docker's own umask of 022 leaves.
     pub fn for_made_directory(&self) -> u32 {
         match self.rule {
-            Rule::Absolute(mode) => mode & 0o777,
+            Rule::Absolute(mode) => mode & 0o755,
             Rule::Symbolic(_) => 0o755,
         }
     }
@@ -294,8 +294,10 @@ mod tests {
     }
 
     #[test]
-    fn directories_on_the_way_take_permissions_of_numbers_only() {
-        for (change, expected) in [("4770", 0o770), ("u=rwx", 0o755)] {
+    fn directories_on_the_way_take_permissions_of_numbers_but_for_the_umask() {
+        for (change, expected) in
+            [("777", 0o755), ("770", 0o750), ("4700", 0o700), ("0", 0), ("u=rwx", 0o755), ("a+w", 0o755)]
+        {
             assert_eq!(ModeChange::parse(change).unwrap().for_made_directory(), expected, "{change}");
         }
     }

@@ -308,7 +308,7 @@ fn chown_and_chmod_hold_for_all_that_is_made() {
     }
     bed.copy(Step { mode: Some("2770"), ..Step::new(&["d"], "/m/d") }).unwrap();
     for (path, expected) in
-        [("m", "770 0:0"), ("m/d", "770 0:0"), ("m/d/e", "2770 0:0"), ("m/d/e/f", "2770 0:0")]
+        [("m", "750 0:0"), ("m/d", "750 0:0"), ("m/d/e", "2770 0:0"), ("m/d/e/f", "2770 0:0")]
     {
         assert_eq!(bed.attributes(path), expected, "{path}");
     }

@@ -25,7 +25,7 @@ pub(crate) struct Attached<'a> {
 enum Part {
     /// Files to bind, in a tree that writes do not leave.
     Tree {
-        _owner: ActiveSnapshot,
+        _owner: Box<ActiveSnapshot>,
         root: Root,
     },
     Cache {
@@ -125,7 +125,7 @@ fn bind(solver: &Solver<'_>, place: StepPlace, files: &Files, source: &str) -> R
         solver.contexts.copy_out(&tree.source(), source, active.root(), source, place.span)?;
     }
     let root = active.root().try_clone().map_err(BuildError::io("cannot open a mount's source"))?;
-    Ok(Part::Tree { _owner: active, root })
+    Ok(Part::Tree { _owner: Box::new(active), root })
 }
 
 fn cache(

@@ -289,3 +289,6 @@ impl ResolvedMount {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

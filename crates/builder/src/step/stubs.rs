@@ -176,8 +176,110 @@ fn set_times(stat: &Stat, root: &Root, path: &Path) -> io::Result<()> {
         tv_nsec: i64::try_from(nanoseconds).unwrap_or_default(),
     };
     let times = Timestamps {
-        last_access: time(stat.st_atime, stat.st_atime_nsec as u64),
-        last_modification: time(stat.st_mtime, stat.st_mtime_nsec as u64),
+        last_access: time(stat.st_atime, stat.st_atime_nsec),
+        last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
     };
     Ok(utimensat(root.handle(path)?, ".", &times, AtFlags::empty())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+
+    use lbuild_layer_store::CommitOptions;
+
+    use super::*;
+    use crate::testing::Bed;
+
+    /// A layer with these directories (`…/`) and files.
+    fn layer(store: &Store, paths: &[&str]) -> Vec<DiffId> {
+        let active = store.prepare(&[], &PrepareOptions::default()).unwrap();
+        for path in paths {
+            let (directory, file) = path.rsplit_once('/').unwrap();
+            active.root().create_dir_all(directory, Mode::from(0o755)).unwrap();
+            if !file.is_empty() {
+                let flags = rustix::fs::OFlags::CREATE | rustix::fs::OFlags::WRONLY;
+                active.root().open_at(path, flags, Mode::from(0o644)).unwrap();
+            }
+        }
+        vec![store.commit(active, &CommitOptions::default()).unwrap().unwrap().diff_id]
+    }
+
+    fn points(paths: &[&str]) -> Vec<(PathBuf, bool)> {
+        let point = |path: &&str| (PathBuf::from(path.trim_end_matches('/')), path.ends_with('/'));
+        paths.iter().map(point).collect()
+    }
+
+    #[test]
+    fn mount_points_are_there_and_leave_no_trace() {
+        let bed = Bed::new("");
+        for (below, asked) in [
+            (&["/a/b"][..], &["/proc/", "/etc/hosts"][..]),
+            (&["/a/b"], &["/a/new/", "/a/c/d/file"]),
+            (&["/a/b", "/proc/"], &["/proc/", "/x/y/"]),
+        ] {
+            let layers = layer(&bed.store, below);
+            let active = DefaultStubs::new().prepare(&bed.store, &layers, &points(asked));
+            let active = active.unwrap_or_else(|_| panic!("{asked:?}"));
+            for (path, is_directory) in points(asked) {
+                let found = active.root().stat(&path).unwrap();
+                let found = FileType::from_raw_mode(found.st_mode) == FileType::Directory;
+                assert_eq!(found, is_directory, "{}", path.display());
+            }
+            assert_eq!(bed.store.commit(active, &CommitOptions::default()).unwrap(), None, "{asked:?}");
+        }
+    }
+
+    #[test]
+    fn a_mount_point_of_the_other_kind_is_told() {
+        let bed = Bed::new("");
+        let layers = layer(&bed.store, &["/file", "/directory/"]);
+        for (asked, expected) in [
+            ("/file/", "cannot mount a directory on /file: the image has a file there"),
+            ("/directory", "cannot mount a file on /directory: the image has a directory there"),
+            ("/file/below", "cannot mount on /file/below"),
+        ] {
+            match DefaultStubs::new().prepare(&bed.store, &layers, &points(&[asked])) {
+                Err(StubError::Step(problem)) => {
+                    let BuildError::Step { diagnostic, .. } = problem.at(lbuild_parser::Span::default())
+                    else {
+                        panic!("{asked}")
+                    };
+                    assert_eq!(diagnostic.message, expected, "{asked}");
+                    assert!(diagnostic.help.is_some(), "{asked}");
+                }
+                _ => panic!("{asked} was not refused"),
+            }
+        }
+    }
+
+    #[test]
+    fn parents_of_a_mount_point_look_as_before() {
+        let (tree, stubs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let shared = tree.path().join("shared");
+        fs::create_dir(&shared).unwrap();
+        fs::set_permissions(&shared, fs::Permissions::from_mode(0o1777)).unwrap();
+        chown(&shared, Some(5), Some(6)).unwrap();
+        let root = Root::open(tree.path()).unwrap();
+        let missing = missing(&root, &points(&["/shared/a/b/"])).unwrap_or_else(|_| panic!("refused"));
+        mirror(&root, stubs.path(), &missing).unwrap();
+        let (before, after) =
+            (fs::metadata(&shared).unwrap(), fs::metadata(stubs.path().join("shared")).unwrap());
+        let look =
+            |data: &fs::Metadata| (data.mode(), data.uid(), data.gid(), data.mtime(), data.mtime_nsec());
+        assert_eq!(look(&after), look(&before));
+        assert!(stubs.path().join("shared/a/b").is_dir());
+    }
+
+    #[test]
+    fn missing_points_are_those_behind_the_images_links() {
+        let tree = tempfile::tempdir().unwrap();
+        fs::create_dir(tree.path().join("real")).unwrap();
+        symlink("/real", tree.path().join("link")).unwrap();
+        let root = Root::open(tree.path()).unwrap();
+        let asked = points(&["/link/new/", "/real/", "/link/../file"]);
+        let missing = missing(&root, &asked).unwrap_or_else(|_| panic!("refused"));
+        let expected = [(PathBuf::from("/file"), false), (PathBuf::from("/real/new"), true)];
+        assert_eq!(missing.into_iter().collect::<Vec<_>>(), expected);
+    }
 }
