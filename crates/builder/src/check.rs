@@ -3,23 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lbuild_oci::{Platform, Reference};
+use lbuild_parser::Diagnostic;
 use lbuild_parser::lint::{self, BaseImage, Facts};
-use lbuild_parser::{Diagnostic, Dockerfile};
 
 use crate::arguments::predefined;
 use crate::base::{Images, stage_platform};
 use crate::context::Contexts;
 use crate::plan::Plan;
+use crate::prepared::Prepared;
 use crate::request::BuildRequest;
 
 /// All findings, those of the parser first.
 pub(crate) fn findings(
     request: &BuildRequest,
-    dockerfile: &Dockerfile,
-    plan: &Plan,
-    images: &Images,
+    prepared: &Prepared,
     contexts: &Contexts<'_>,
 ) -> Vec<Diagnostic> {
+    let Prepared { dockerfile, plan, images, .. } = prepared;
     let facts = BuildFacts { request, plan, images, contexts, needed: plan.needed() };
     let text = lbuild_parser::text(&request.dockerfile);
     let mut findings = dockerfile.warnings.clone();

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use lbuild_build_context::{Context, DigestMemo, Relevant, Selector, SourceTree};
+use lbuild_build_context::remote::UrlMemo;
+use lbuild_build_context::{Context, ContextError, DigestMemo, Ignore, Relevant, Selector, SourceTree};
 use lbuild_confined::Root;
 use lbuild_layer_store::{Store, View};
 use lbuild_oci::{ChainId, DiffId};
@@ -16,7 +17,7 @@ use crate::base::stage_platform;
 use crate::copy::{CopyRequest, CopySource, Unpack, prepare};
 use crate::plan::Origin;
 use crate::problem::Problem;
-use crate::request::{BuildRequest, NamedContext};
+use crate::request::{BuildRequest, ContextFolder, NamedContext};
 use crate::solve::Solver;
 
 /// The build's folders, opened when a step needs them first.
@@ -28,6 +29,7 @@ pub(crate) struct Contexts<'a> {
     /// Opening is rare: one lock for all of it.
     opening: Mutex<()>,
     memo: OnceLock<DigestMemo>,
+    urls: UrlMemo,
 }
 
 /// An open tree.
@@ -56,6 +58,7 @@ impl<'a> Contexts<'a> {
             named: request.named_contexts.keys().map(|name| (name.as_str(), OnceLock::new())).collect(),
             opening: Mutex::new(()),
             memo: OnceLock::new(),
+            urls: UrlMemo::open(store.root().join("known-urls")),
         }
     }
 
@@ -72,6 +75,11 @@ impl<'a> Contexts<'a> {
     /// What is remembered of files' contents.
     pub fn memo(&self) -> &DigestMemo {
         self.memo.get_or_init(|| DigestMemo::open(self.store.root().join("context-digests")))
+    }
+
+    /// What is remembered of URLs.
+    pub fn urls(&self) -> &UrlMemo {
+        &self.urls
     }
 
     /// Keeps what was learned for the next build.
@@ -121,14 +129,14 @@ impl<'a> Contexts<'a> {
 
     fn folder(&self, origin: &Origin) -> Result<&Context, BuildError> {
         let missing = || BuildError::Context("there is no build context".into());
-        let (cell, path, dockerfile) = match origin {
+        let (cell, folder, dockerfile) = match origin {
             Origin::Named(name) => match self.request.named_contexts.get(name) {
-                Some(NamedContext::Folder(path)) => (&self.named[name.as_str()], path.as_path(), None),
+                Some(NamedContext::Folder(folder)) => (&self.named[name.as_str()], folder, None),
                 _ => return Err(missing()),
             },
             _ => {
-                let path = self.request.context.as_deref().ok_or_else(missing)?;
-                (&self.main, path, self.request.dockerfile_path.as_deref())
+                let folder = self.request.context.as_ref().ok_or_else(missing)?;
+                (&self.main, folder, self.request.dockerfile_path.as_deref())
             }
         };
         let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
@@ -136,7 +144,7 @@ impl<'a> Contexts<'a> {
             Some(context) => Ok(context),
             None => {
                 let context =
-                    Context::discover(path, dockerfile).map_err(|error| BuildError::Context(error.into()))?;
+                    open_folder(folder, dockerfile).map_err(|error| BuildError::Context(error.into()))?;
                 Ok(cell.get_or_init(|| context))
             }
         }
@@ -195,6 +203,15 @@ impl<'a> Contexts<'a> {
             .map_err(|error| Problem::from(error).at(span))?;
         Ok(())
     }
+}
+
+fn open_folder(folder: &ContextFolder, dockerfile: Option<&Path>) -> Result<Context, ContextError> {
+    let context = if folder.has_ignore_files {
+        Context::discover(&folder.path, dockerfile)?
+    } else {
+        Context::open(&folder.path, Ignore::default())?
+    };
+    Ok(context.with_owners(folder.owners))
 }
 
 /// A pattern that matches this path and no other.

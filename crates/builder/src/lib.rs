@@ -8,6 +8,7 @@
 //! Nothing is printed: [`build`] emits [`BuildEvent`]s and returns a [`BuildOutcome`] or a
 //! [`BuildError`], whose diagnostics name places in the Dockerfile.
 
+mod access;
 mod arguments;
 mod base;
 mod check;
@@ -21,6 +22,7 @@ mod finish;
 mod key;
 mod latch;
 mod metadata;
+mod outline;
 mod plan;
 mod prepared;
 mod problem;
@@ -38,13 +40,16 @@ use lbuild_oci::ImageConfig;
 use lbuild_parser::Diagnostic;
 pub use lbuild_runner::Cancel;
 
+pub use access::git_access;
 pub use error::BuildError;
 pub use event::{BuildEvent, LayerSummary, PlannedStep, StepId, Stream};
-pub use request::{BuildRequest, CacheUse, Entitlement, NamedContext, RunOptions, Secret};
+pub use outline::{Outline, OutlineArgument, OutlineMount, Target, targets};
+pub use request::{
+    BuildRequest, CacheUse, ContextFolder, Entitlement, NamedContext, RunOptions, Secret,
+};
 
-use crate::base::Missing;
 use crate::context::Contexts;
-use crate::prepared::Prepared;
+use crate::prepared::{Prepared, Scope};
 use crate::solve::{Parts, Solver};
 
 /// What a build made.
@@ -72,14 +77,10 @@ pub fn build(
     events: &(dyn Fn(BuildEvent) + Sync),
     cancel: &Cancel,
 ) -> Result<BuildOutcome, BuildError> {
-    let Prepared { dockerfile, globals, plan, images } = Prepared::new(store, request, Missing::Refuse)?;
+    let prepared = Prepared::new(store, request, Scope::Build)?;
     let contexts = Contexts::new(store, request);
-    let findings = check::findings(request, &dockerfile, &plan, &images, &contexts);
-    let violation = dockerfile.check.violation(&findings);
-    findings.into_iter().for_each(|finding| events(BuildEvent::Warning(finding)));
-    if let Some(violation) = violation {
-        return Err(BuildError::Dockerfile(vec![Diagnostic::file_error(violation)]));
-    }
+    warn(request, &prepared, &contexts, events)?;
+    let Prepared { dockerfile, globals, plan, images } = prepared;
     let parts = Parts {
         store,
         request,
@@ -98,4 +99,58 @@ pub fn build(
     flushed?;
     let (image, config) = finish::finish(store, request, solved.state)?;
     Ok(BuildOutcome { image, config, executed: solved.executed, cached: solved.cached })
+}
+
+/// Lists the arguments, secrets and agents that the build of `request` takes, and emits warnings.
+///
+/// # Errors
+/// A wrong Dockerfile, or no such target. Images need not be there.
+pub fn outline(
+    store: &Store,
+    request: &BuildRequest,
+    events: &(dyn Fn(BuildEvent) + Sync),
+) -> Result<Outline, BuildError> {
+    let prepared = Prepared::new(store, request, Scope::Outline)?;
+    warn(request, &prepared, &Contexts::new(store, request), events)?;
+    outline::outline(request, &prepared)
+}
+
+/// Reads what `request` would build, all stages unless it names one, and says what is wrong or could be
+/// better. Images need not be there.
+pub fn check(store: &Store, request: &BuildRequest) -> Checked {
+    let prepared = match Prepared::new(store, request, Scope::Check) {
+        Ok(prepared) => prepared,
+        Err(error) => return Checked { warnings: Vec::new(), error: Some(error) },
+    };
+    let warnings = check::findings(request, &prepared, &Contexts::new(store, request));
+    let error = violation(&prepared, &warnings);
+    Checked { warnings, error }
+}
+
+/// What [`check`] found.
+#[derive(Debug)]
+pub struct Checked {
+    /// What could be better.
+    pub warnings: Vec<Diagnostic>,
+    /// Why a build would fail before its first step.
+    pub error: Option<BuildError>,
+}
+
+/// Emits what could be better.
+fn warn(
+    request: &BuildRequest,
+    prepared: &Prepared,
+    contexts: &Contexts<'_>,
+    events: &(dyn Fn(BuildEvent) + Sync),
+) -> Result<(), BuildError> {
+    let findings = check::findings(request, prepared, contexts);
+    let violation = violation(prepared, &findings);
+    findings.into_iter().for_each(|finding| events(BuildEvent::Warning(finding)));
+    violation.map_or(Ok(()), Err)
+}
+
+/// The error that findings are where the Dockerfile says so.
+fn violation(prepared: &Prepared, findings: &[Diagnostic]) -> Option<BuildError> {
+    let violation = prepared.dockerfile.check.violation(findings)?;
+    Some(BuildError::Dockerfile(vec![Diagnostic::file_error(violation)]))
 }

@@ -76,6 +76,8 @@ pub(crate) struct Plan {
     pub stages: Vec<PlannedStage>,
     /// The stage that the build is for.
     pub target: usize,
+    /// Whether every stage counts as needed.
+    pub needs_all: bool,
 }
 
 /// What planning needs beside the Dockerfile.
@@ -130,7 +132,7 @@ impl Plan {
                 find_target(dockerfile, name).ok_or_else(|| PlanError::NoSuchTarget(name.to_owned()))?
             }
         };
-        let plan = Self { stages, target };
+        let plan = Self { stages, target, needs_all: false };
         plan.refuse_cycles()?;
         Ok(plan)
     }
@@ -152,7 +154,7 @@ impl Plan {
     /// The stages that the target needs, itself included.
     pub fn needed(&self) -> BTreeSet<usize> {
         let mut needed = BTreeSet::new();
-        let mut pending = vec![self.target];
+        let mut pending = if self.needs_all { (0..self.stages.len()).collect() } else { vec![self.target] };
         while let Some(stage) = pending.pop() {
             if needed.insert(stage) {
                 pending.extend(self.dependencies(stage));

@@ -16,6 +16,17 @@ use crate::request::BuildRequest;
 /// The build argument that stands in for the Dockerfile's own `# check=`.
 const CHECK_ARGUMENT: &str = "BUILDKIT_DOCKERFILE_CHECK";
 
+/// What the preparation is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// A build: every image that the target needs must be there.
+    Build,
+    /// A look at what the target needs; images may be missing.
+    Outline,
+    /// A look at every stage unless a target is named; images may be missing.
+    Check,
+}
+
 /// What a build knows before its first step.
 pub(crate) struct Prepared {
     /// What the Dockerfile says.
@@ -32,14 +43,16 @@ impl Prepared {
     /// Reads and plans what `request` asks for, and looks up its images.
     ///
     /// # Errors
-    /// Every independent problem of the Dockerfile, a target that is not there, and what `missing`
-    /// does not allow of images.
-    pub fn new(store: &Store, request: &BuildRequest, missing: Missing) -> Result<Self, BuildError> {
+    /// Every independent problem of the Dockerfile, a target that is not there, and for a build also
+    /// images that are not.
+    pub fn new(store: &Store, request: &BuildRequest, scope: Scope) -> Result<Self, BuildError> {
         let check = check_options(request)?;
         let dockerfile =
             lbuild_parser::parse_with(&request.dockerfile, check.as_ref()).map_err(BuildError::Dockerfile)?;
         let globals = globals(request, &dockerfile)?;
         let mut plan = plan(request, &dockerfile, &globals)?;
+        plan.needs_all = scope == Scope::Check && request.target.is_none();
+        let missing = if scope == Scope::Build { Missing::Refuse } else { Missing::Ignore };
         let images = base::resolve(store, request, &dockerfile, &mut plan, missing)?;
         Ok(Self { dockerfile, globals, plan, images })
     }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::{env, fs, io};
 
+use lbuild_build_context::Owners;
 use lbuild_oci::Platform;
 
 /// A build's inputs.
@@ -11,7 +13,7 @@ pub struct BuildRequest {
     /// The Dockerfile's text, as [`lbuild_parser::parse`] takes it.
     pub dockerfile: Vec<u8>,
     /// The folder whose files COPY and ADD see; `None`: there is none (`lbuild - < Dockerfile`).
-    pub context: Option<PathBuf>,
+    pub context: Option<ContextFolder>,
     /// The Dockerfile's path within or outside the context: `NAME.dockerignore` beside it counts.
     pub dockerfile_path: Option<PathBuf>,
     /// `--build-context`.
@@ -58,9 +60,33 @@ pub enum CacheUse {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NamedContext {
     /// A folder.
-    Folder(PathBuf),
-    /// An image in the store.
+    Folder(ContextFolder),
+    /// An image in the store, by its name or id.
     Image(String),
+}
+
+/// A folder that a build copies from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContextFolder {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whose its files are for the build.
+    pub owners: Owners,
+    /// Whether its ignore files count.
+    pub has_ignore_files: bool,
+}
+
+impl ContextFolder {
+    /// A folder of the user's: root's for the build, without what it ignores.
+    pub fn of_user(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), owners: Owners::Root, has_ignore_files: true }
+    }
+
+    /// What an archive or a repository was unpacked to. As in BuildKit, its ignore files do not count:
+    /// they also could lead out of it.
+    pub fn unpacked(path: impl Into<PathBuf>, owners: Owners) -> Self {
+        Self { path: path.into(), owners, has_ignore_files: false }
+    }
 }
 
 /// `--allow`.
@@ -79,6 +105,22 @@ pub enum Secret {
     File(PathBuf),
     /// An environment variable's value.
     Env(String),
+}
+
+impl Secret {
+    /// The secret itself.
+    ///
+    /// # Errors
+    /// As reading the file; `NotFound` for a variable that is not set.
+    pub(crate) fn read(&self) -> io::Result<Vec<u8>> {
+        match self {
+            Self::File(path) => fs::read(path),
+            Self::Env(name) => {
+                let value = env::var_os(name).ok_or(io::ErrorKind::NotFound)?;
+                Ok(value.into_encoded_bytes())
+            }
+        }
+    }
 }
 
 /// What every RUN gets.

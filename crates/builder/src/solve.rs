@@ -27,6 +27,20 @@ use crate::{BuildError, time};
 /// Steps become durable at least this often, so that little is lost when the process is killed.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 
+/// A step's work.
+pub(crate) struct Executed {
+    /// The tree in which it was done.
+    pub active: ActiveSnapshot,
+    /// Whether the result is what the key says, and may be taken in its place from now on.
+    pub is_recordable: bool,
+}
+
+impl From<ActiveSnapshot> for Executed {
+    fn from(active: ActiveSnapshot) -> Self {
+        Self { active, is_recordable: true }
+    }
+}
+
 /// A finished stage, or that it failed.
 type StageResult = Option<Arc<StageState>>;
 
@@ -287,13 +301,13 @@ impl<'a> Solver<'a> {
     ///
     /// # Errors
     /// What `execute` says, or the store.
-    pub fn step(
+    pub fn step<E: Into<Executed>>(
         &self,
         place: StepPlace,
         state: &mut StageState,
         key: Key,
         history: String,
-        execute: impl FnOnce(&StageState) -> Result<ActiveSnapshot, BuildError>,
+        execute: impl FnOnce(&StageState) -> Result<E, BuildError>,
     ) -> Result<(), BuildError> {
         let below = state.layers.clone();
         self.step_on(&below, place, state, key, history, execute)
@@ -303,14 +317,14 @@ impl<'a> Solver<'a> {
     ///
     /// # Errors
     /// As [`Solver::step`].
-    pub fn step_on(
+    pub fn step_on<E: Into<Executed>>(
         &self,
         below: &[DiffId],
         place: StepPlace,
         state: &mut StageState,
         key: Key,
         history: String,
-        execute: impl FnOnce(&StageState) -> Result<ActiveSnapshot, BuildError>,
+        execute: impl FnOnce(&StageState) -> Result<E, BuildError>,
     ) -> Result<(), BuildError> {
         self.emit(BuildEvent::Started(place.id));
         let result = self.result(below, place, state, key, execute);
@@ -338,13 +352,13 @@ impl<'a> Solver<'a> {
         state.record(history, Some(record.created), record.layer.map(|layer| layer.diff_id));
     }
 
-    fn result(
+    fn result<E: Into<Executed>>(
         &self,
         below: &[DiffId],
         place: StepPlace,
         state: &StageState,
         key: Key,
-        execute: impl FnOnce(&StageState) -> Result<ActiveSnapshot, BuildError>,
+        execute: impl FnOnce(&StageState) -> Result<E, BuildError>,
     ) -> Result<Record, BuildError> {
         let same = self.in_work(key.digest());
         // Two stages with the same step wait for one result instead of making it twice.
@@ -363,7 +377,7 @@ impl<'a> Solver<'a> {
             return Err(BuildError::Interrupted);
         }
         let began = Instant::now();
-        let active = execute(state)?;
+        let Executed { active, is_recordable } = execute(state)?.into();
         let options = CommitOptions { latest_mtime: self.request.source_date_epoch };
         let layer =
             self.store.commit(active, &options).map_err(|error| Problem::from(error).at(place.span))?;
@@ -375,7 +389,9 @@ impl<'a> Solver<'a> {
         let took = began.elapsed();
         let created = self.epoch_text().unwrap_or_else(time::now);
         let record = Record { key, layer, created, seconds: took.as_secs_f64() };
-        self.keep(below, &record)?;
+        if is_recordable {
+            self.keep(below, &record)?;
+        }
         self.executed.fetch_add(1, Ordering::Relaxed);
         self.emit(BuildEvent::Finished(place.id, record.summary(), took));
         Ok(record)

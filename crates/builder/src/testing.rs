@@ -7,9 +7,8 @@ use lbuild_oci::{Digest, ImageConfig, Platform, Reference, json};
 use lbuild_runner::Cancel;
 
 use crate::BuildError;
-use crate::base::Missing;
 use crate::context::Contexts;
-use crate::prepared::Prepared;
+use crate::prepared::{Prepared, Scope};
 use crate::request::BuildRequest;
 use crate::solve::{Parts, Solver};
 
@@ -55,7 +54,7 @@ impl Bed {
 
     /// The build as it stands before its first step.
     pub fn prepare(&self) -> Result<Prepared, BuildError> {
-        Prepared::new(&self.store, &self.request, Missing::Refuse)
+        Prepared::new(&self.store, &self.request, Scope::Build)
     }
 
     /// Calls `test` with the build as its steps see it.

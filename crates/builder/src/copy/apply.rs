@@ -89,8 +89,14 @@ impl<'a> Copier<'a> {
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let file = tree.root().open_at(&pick.path, flags, Mode::empty());
-        let file = file.map_err(|source| CopyError::Read { path: pick.path.clone(), source })?;
-        self.unpack_open(File::from(file), pattern, &pick.path)
+        let unreadable = |source| CopyError::Read { path: pick.path.clone(), source };
+        let file = File::from(file.map_err(unreadable)?);
+        let is_unpacked = self.unpack_open(file.try_clone().map_err(unreadable)?, pattern, &pick.path)?;
+        let after = fs::fstat(&file).map_err(|error| unreadable(error.into()))?;
+        if is_unpacked && has_changed(pick.metadata(), &Metadata::of(&after)) {
+            self.report.changed.push(pick.path.clone());
+        }
+        Ok(is_unpacked)
     }
 
     /// Unpacks a file of this process, if it is an archive; else does nothing and says so.

@@ -151,6 +151,11 @@ pub fn prepare(request: CopyRequest<'_>) -> Result<PreparedCopy<'_>, CopyError> 
 }
 
 impl PreparedCopy<'_> {
+    /// The same for an owner that was looked up since.
+    pub fn with_owner(self, owner: Option<(u32, u32)>) -> Self {
+        Self { owner, ..self }
+    }
+
     /// The digest of all that the result depends on, but for the tree that it is applied to and for times.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ mod agent;
 mod attached;
 mod command;
 pub(crate) mod link;
-mod mount;
+pub(crate) mod mount;
 pub(crate) mod run;
 pub(crate) mod stubs;
 mod surroundings;

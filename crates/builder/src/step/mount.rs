@@ -104,7 +104,7 @@ pub(crate) fn resolve(
     let mut resolved = Vec::new();
     let mut agents = 0;
     for (mount, files) in mounts.iter().zip(files) {
-        let mount = &expanded(solver, state, mount)?;
+        let mount = &expanded(solver.dockerfile.directives.escape, state, mount)?;
         let words =
             Words { target: mount.target.clone(), source: mount.source.clone(), id: mount.id.clone() };
         match mount.kind {
@@ -129,11 +129,35 @@ pub(crate) fn resolve(
 }
 
 /// The mount with its variables replaced.
-fn expanded(solver: &Solver<'_>, state: &StageState, mount: &Mount) -> Result<Mount, Problem> {
-    let escape = solver.dockerfile.directives.escape;
+///
+/// # Errors
+/// Words that cannot be expanded or mean nothing.
+pub(crate) fn expanded(escape: char, state: &StageState, mount: &Mount) -> Result<Mount, Problem> {
     mount
         .expand(&mut |word| state.expand(escape, word).map(|expanded| expanded.text))
         .map_err(|diagnostic| Problem::from_diagnostic(&diagnostic))
+}
+
+/// The id of the secret that an expanded mount shows.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn secret_id(mount: &Mount) -> Result<String, Problem> {
+    match (&mount.source, &mount.id, &mount.target) {
+        (Some(source), _, _) if !source.is_empty() => Ok(source.clone()),
+        (_, Some(id), _) if !id.is_empty() => Ok(id.clone()),
+        (_, _, Some(target)) => Ok(base_name(target).to_owned()),
+        _ => Err(Problem::new("a secret mount needs an id or a target").help("write id=NAME")),
+    }
+}
+
+/// The id of the agent that an expanded mount shows.
+pub(crate) fn agent_id(mount: &Mount) -> String {
+    mount.id.clone().filter(|id| !id.is_empty()).unwrap_or_else(|| "default".to_owned())
+}
+
+fn base_name(path: &str) -> &str {
+    path.rsplit('/').find(|part| !part.is_empty()).unwrap_or_default()
 }
 
 /// A mount's expanded words.
@@ -190,14 +214,7 @@ fn secret(
     mount: &Mount,
     words: &Words,
 ) -> Result<Option<ResolvedMount>, Problem> {
-    let base_name =
-        |path: &str| path.rsplit('/').find(|part| !part.is_empty()).unwrap_or_default().to_owned();
-    let id = match (&words.source, &words.id, &words.target) {
-        (Some(source), _, _) if !source.is_empty() => source.clone(),
-        (_, Some(id), _) if !id.is_empty() => id.clone(),
-        (_, _, Some(target)) => base_name(target),
-        _ => return Err(Problem::new("a secret mount needs an id or a target").help("write id=NAME")),
-    };
+    let id = secret_id(mount)?;
     let target = match (&words.target, &mount.env) {
         (Some(_), _) => Some(words.target(state)?),
         (None, None) => Some(PathBuf::from(format!("/run/secrets/{}", base_name(&id)))),
@@ -250,7 +267,7 @@ fn ssh(
     words: &Words,
     number: usize,
 ) -> Result<Option<ResolvedMount>, Problem> {
-    let id = words.id.clone().filter(|id| !id.is_empty()).unwrap_or_else(|| "default".to_owned());
+    let id = agent_id(mount);
     let target = match &words.target {
         Some(_) => words.target(state)?,
         None => PathBuf::from(format!("/run/buildkit/ssh_agent.{number}")),

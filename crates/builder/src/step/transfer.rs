@@ -9,7 +9,7 @@ use lbuild_parser::{Add, Copy, Heredoc, Source};
 use crate::BuildError;
 use crate::context::Tree;
 use crate::copy::{CopyError, CopyRequest, CopySource, ModeChange, PreparedCopy, Unpack, prepare};
-use crate::download::{self, Download};
+use crate::download::{self, Download, DownloadFlags};
 use crate::event::BuildEvent;
 use crate::key::Key;
 use crate::plan::Origin;
@@ -28,6 +28,7 @@ struct Transfer {
     paths: Vec<String>,
     inline: Vec<(String, String)>,
     downloads: Vec<Download>,
+    checksum: Option<String>,
     destination: String,
     owner: Option<String>,
     mode: Option<ModeChange>,
@@ -51,9 +52,11 @@ pub(crate) fn copy(
     let layers = solver.contexts.layers(solver, place.stage, origin)?;
     let transfer = || -> Result<Transfer, Problem> {
         let (paths, inline) = expand_sources(solver, state, &copy.sources)?;
-        if let Some(remote) = paths.iter().find(|path| download::is_remote(path)) {
-            return Err(Problem::new(format!("COPY cannot copy from {remote}"))
-                .help("ADD takes URLs and git repositories"));
+        for path in &paths {
+            if download::remote(path)?.is_some() {
+                return Err(Problem::new(format!("COPY cannot copy from {path}"))
+                    .help("ADD takes URLs and git repositories"));
+            }
         }
         Ok(Transfer {
             instruction: "COPY",
@@ -62,6 +65,7 @@ pub(crate) fn copy(
             paths,
             inline,
             downloads: Vec::new(),
+            checksum: None,
             destination: solver.expand(state, &copy.destination)?,
             owner: expand_option(solver, state, copy.chown.as_deref())?,
             mode: mode(solver, state, copy.chmod.as_deref())?,
@@ -88,10 +92,9 @@ pub(crate) fn add(
     let layers = solver.contexts.layers(solver, place.stage, &Origin::Context)?;
     let transfer = || -> Result<Transfer, Problem> {
         let (paths, inline) = expand_sources(solver, state, &add.sources)?;
-        let (remote, paths): (Vec<String>, Vec<String>) =
-            paths.into_iter().partition(|path| download::is_remote(path));
         let checksum = expand_option(solver, state, add.checksum.as_deref())?;
-        let downloads = downloads(solver, place, &remote, paths.len(), checksum.as_deref())?;
+        let flags = DownloadFlags { checksum: checksum.as_deref(), keep_git_dir: add.keep_git_dir };
+        let (downloads, paths) = downloads(solver, place, paths, flags)?;
         Ok(Transfer {
             instruction: "ADD",
             origin: Origin::Context,
@@ -99,6 +102,7 @@ pub(crate) fn add(
             paths,
             inline,
             downloads,
+            checksum,
             destination: solver.expand(state, &add.destination)?,
             owner: expand_option(solver, state, add.chown.as_deref())?,
             mode: mode(solver, state, add.chmod.as_deref())?,
@@ -133,6 +137,7 @@ pub(crate) fn copy_whole(
         paths: vec!["/".to_owned()],
         inline: Vec::new(),
         downloads: Vec::new(),
+        checksum: None,
         destination: "/".to_owned(),
         owner: None,
         mode: None,
@@ -183,24 +188,28 @@ fn mode(solver: &Solver<'_>, state: &StageState, word: Option<&str>) -> Result<O
     Ok(Some(change))
 }
 
-/// Fetches the remote sources of an ADD.
+/// Finds out what the remote sources of an ADD are; returns them and the paths.
 fn downloads(
     solver: &Solver<'_>,
     place: StepPlace,
-    remote: &[String],
-    local: usize,
-    checksum: Option<&str>,
-) -> Result<Vec<Download>, Problem> {
-    if checksum.is_some() && (remote.len() != 1 || local != 0) {
+    sources: Vec<String>,
+    flags: DownloadFlags<'_>,
+) -> Result<(Vec<Download>, Vec<String>), Problem> {
+    let is_single = sources.len() == 1;
+    let (mut downloads, mut paths) = (Vec::new(), Vec::new());
+    for source in sources {
+        match download::remote(&source)? {
+            Some(remote) => {
+                solver.emit(BuildEvent::Status(place.id, format!("looking at {source}")));
+                downloads.push(Download::look(solver, &source, remote, flags)?);
+            }
+            None => paths.push(source),
+        }
+    }
+    if flags.checksum.is_some() && !(is_single && paths.is_empty()) {
         return Err(Problem::new("--checksum needs exactly one source, a URL or a git repository"));
     }
-    let mut downloads = Vec::new();
-    for url in remote {
-        solver.emit(BuildEvent::Status(place.id, format!("fetching {url}")));
-        let folder = solver.store.scratch()?;
-        downloads.push(download::fetch(url, folder, checksum, solver.cancel)?);
-    }
-    Ok(downloads)
+    Ok((downloads, paths))
 }
 
 fn apply(
