@@ -1,5 +1,7 @@
 //! How long a large Dockerfile takes: less than a millisecond is expected.
 
+#![allow(missing_docs)] // What criterion generates has none.
+
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lbuild_parser::expand::Expander;
 use lbuild_parser::lint::check;

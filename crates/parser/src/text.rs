@@ -86,10 +86,15 @@ impl Text {
         self.slice(start..self.text.len())
     }
 
-    /// Without white space at both ends.
-    pub(crate) fn trimmed(&self) -> Self {
+    /// The same without the bytes outside `range`.
+    pub(crate) fn cut(self, range: Range<usize>) -> Self {
+        if range == (0..self.text.len()) { self } else { self.slice(range) }
+    }
+
+    /// The bytes that are left without white space at both ends.
+    pub(crate) fn trimmed_range(&self) -> Range<usize> {
         let start = self.text.len() - self.text.trim_start().len();
-        self.slice(start..start + self.text.trim().len())
+        start..start + self.text.trim().len()
     }
 
     /// Where the text stands.
@@ -162,8 +167,9 @@ mod tests {
             assert_eq!(&*slice, &text[range.clone()]);
             assert_eq!(slice.span(), text.part(range.clone()), "{range:?}");
         }
-        assert_eq!(text.slice(3..9).trimmed().span(), text.part(4..9));
-        assert_eq!(text.slice(5..8).trimmed().len(), 0);
+        let trimmed = |text: Text| text.clone().cut(text.trimmed_range());
+        assert_eq!(trimmed(text.slice(3..9)).span(), text.part(4..9));
+        assert_eq!(trimmed(text.slice(5..8)).len(), 0);
     }
 
     #[test]

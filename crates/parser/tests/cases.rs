@@ -4,6 +4,8 @@
 //! it. `warnings`: a Dockerfile and what could be better. With `UPDATE_CASES=1` the expectations
 //! are written anew, to be read before they are committed.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests may panic as tests do.
+
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::{env, fs};

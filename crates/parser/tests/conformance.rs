@@ -4,6 +4,8 @@
 //! `LBUILD_CONFORMANCE` names, else in `shared/conformance` beside the repository; without it
 //! these tests say that they did not run.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests may panic as tests do.
+
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 

@@ -4,6 +4,8 @@
 //! `dockerfile-parser` knows no heredocs and no directives; `parse-dockerfile` loses the
 //! instruction behind a doubled backslash.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests may panic as tests do.
+
 use std::path::PathBuf;
 use std::{env, fs};
 

@@ -1,5 +1,7 @@
 //! What instructions become.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests may panic as tests do.
+
 use lbuild_parser::{
     CommandLine, Device, Healthcheck, Instruction, Network, Script, Security, Source, Step, parse,
     parse_onbuild,

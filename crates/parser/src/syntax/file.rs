@@ -207,7 +207,7 @@ impl<'a> Reader<'a> {
 
     /// Reads the instruction `text`, which ends with the line `last`, and its heredocs.
     fn finish(&mut self, text: Text, last: Line<'a>) {
-        let start = text.trimmed().span().start;
+        let start = text.part(text.trimmed_range()).start;
         let comments = std::mem::take(&mut self.comments);
         let mut end = last.span().end;
         match Node::read(text, self.escape(), 0) {

@@ -5,16 +5,17 @@ use crate::text::Text;
 
 /// Splits `--flag` words off the start of `arguments`: quotes and escapes are resolved in them. A
 /// word `--` ends the flags.
-pub(super) fn split_flags(arguments: &Text, escape: char) -> (Vec<Text>, Text) {
+pub(super) fn split_flags(arguments: Text, escape: char) -> (Vec<Text>, Text) {
     let mut flags = Vec::new();
     let mut position = 0;
     loop {
         let rest = &arguments[position..];
         position += rest.len() - rest.trim_start_matches(is_ascii_space).len();
         if !arguments[position..].starts_with("--") {
-            return (flags, arguments.tail(position));
+            let end = arguments.len();
+            return (flags, arguments.cut(position..end));
         }
-        let (flag, end) = flag_word(arguments, position, escape);
+        let (flag, end) = flag_word(&arguments, position, escape);
         position = end;
         if &*flag == "--" {
             return (flags, arguments.tail(position));
@@ -73,7 +74,7 @@ mod tests {
         ] {
             let mut text = Text::at(0);
             text.push(arguments, 0);
-            let (found, left) = split_flags(&text, '\\');
+            let (found, left) = split_flags(text, '\\');
             assert_eq!(found.iter().map(|flag| &**flag).collect::<Vec<_>>(), flags, "{arguments}");
             assert_eq!(&*left, rest, "{arguments}");
         }
@@ -83,7 +84,7 @@ mod tests {
     fn a_flag_without_its_quotes_keeps_its_place() {
         let mut text = Text::at(10);
         text.push(r#"--x="1 2" a"#, 10);
-        let (flags, _) = split_flags(&text, '\\');
+        let (flags, _) = split_flags(text, '\\');
         assert_eq!(flags[0].part(4..7), crate::Span::new(15..18));
     }
 }

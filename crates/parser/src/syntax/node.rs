@@ -1,5 +1,7 @@
 //! One instruction as it is written.
 
+use std::ops::Range;
+
 use super::heredoc::{Mark, heredoc_marks};
 use super::json::{Form, strings};
 use super::{flag, word};
@@ -114,18 +116,21 @@ impl Node {
     /// # Errors
     /// What is wrong with its syntax.
     pub(crate) fn read(line: Text, escape: char, depth: usize) -> Result<Self, Diagnostic> {
-        let trimmed = line.trimmed();
-        let (keyword, rest) = match word::split_first(&trimmed) {
-            Some(split) => split,
-            None => (trimmed.clone(), trimmed.tail(trimmed.len())),
+        let Range { start, end } = line.trimmed_range();
+        let (keyword, rest) = match word::split_first(&line[start..end]) {
+            Some((length, rest)) => (start..start + length, start + rest..end),
+            None => (start..end, end..end),
         };
-        let (flags, rest) = flag::split_flags(&rest, escape);
+        let (keyword, span) = (line.slice(keyword), line.part(start..end));
+        let (flags, rest) = flag::split_flags(line.slice(rest), escape);
         let command = Command::named(&keyword);
         let arguments = match command {
-            Some(command) => read_arguments(command, &rest.trimmed(), escape, depth)?,
+            Some(command) => {
+                let trimmed = rest.trimmed_range();
+                read_arguments(command, rest.cut(trimmed), escape, depth)?
+            }
             None => Arguments::Unknown,
         };
-        let span = trimmed.span();
         Ok(Self {
             keyword,
             command,
@@ -152,40 +157,35 @@ impl Node {
             return Ok(Vec::new());
         }
         heredoc_marks(&self.line)
-            .map_err(|error| Diagnostic::error(self.line.trimmed().span(), format!("bad heredoc: {error}")))
+            .map_err(|error| Diagnostic::error(self.span, format!("bad heredoc: {error}")))
     }
 }
 
-fn read_arguments(
-    command: Command,
-    rest: &Text,
-    escape: char,
-    depth: usize,
-) -> Result<Arguments, Diagnostic> {
+fn read_arguments(command: Command, rest: Text, escape: char, depth: usize) -> Result<Arguments, Diagnostic> {
     Ok(match command {
-        Command::Add | Command::Copy | Command::Volume => match json_form(rest)? {
+        Command::Add | Command::Copy | Command::Volume => match json_form(&rest)? {
             Some(words) => Arguments::Json(words),
-            None => Arguments::Words(word::blank_separated(rest)),
+            None => Arguments::Words(word::blank_separated(&rest)),
         },
-        Command::Cmd | Command::Entrypoint | Command::Run | Command::Shell => match json_form(rest)? {
+        Command::Cmd | Command::Entrypoint | Command::Run | Command::Shell => match json_form(&rest)? {
             Some(words) => Arguments::Json(words),
             None => Arguments::Words(whole(rest)),
         },
-        Command::Expose | Command::From => Arguments::Words(word::blank_separated(rest)),
+        Command::Expose | Command::From => Arguments::Words(word::blank_separated(&rest)),
         Command::Maintainer | Command::Stopsignal | Command::User | Command::Workdir => {
             Arguments::Words(whole(rest))
         }
-        Command::Arg => Arguments::Words(word::quoted_words(rest, escape)),
-        Command::Env => Arguments::Pairs(read_pairs("ENV", rest, escape)?),
-        Command::Label => Arguments::Pairs(read_pairs("LABEL", rest, escape)?),
-        Command::Healthcheck => read_health(rest)?,
+        Command::Arg => Arguments::Words(word::quoted_words(&rest, escape)),
+        Command::Env => Arguments::Pairs(read_pairs("ENV", &rest, escape)?),
+        Command::Label => Arguments::Pairs(read_pairs("LABEL", &rest, escape)?),
+        Command::Healthcheck => read_health(&rest)?,
         Command::Onbuild => Arguments::Trigger(read_trigger(rest, escape, depth)?),
     })
 }
 
 /// The whole text as one word, or none if it is empty.
-fn whole(rest: &Text) -> Vec<Text> {
-    if rest.is_empty() { Vec::new() } else { vec![rest.clone()] }
+fn whole(rest: Text) -> Vec<Text> {
+    if rest.is_empty() { Vec::new() } else { vec![rest] }
 }
 
 fn json_form(rest: &Text) -> Result<Option<Vec<Text>>, Diagnostic> {
@@ -205,13 +205,13 @@ fn read_pairs(command: &str, rest: &Text, escape: char) -> Result<Vec<Pair>, Dia
     let words = word::quoted_words(rest, escape);
     let Some(first) = words.first() else { return Ok(Vec::new()) };
     if !first.contains('=') {
-        let Some((name, value)) = word::split_first(rest) else {
+        let Some((end, start)) = word::split_first(rest) else {
             let message = format!("{command} must have two arguments");
             return Err(Diagnostic::error(rest.span(), message)
                 .label("a value is missing")
                 .help(format!("write `{command} {}=VALUE`", &**rest)));
         };
-        return Ok(vec![Pair { name, value, legacy: true }]);
+        return Ok(vec![Pair { name: rest.slice(0..end), value: rest.tail(start), legacy: true }]);
     }
     words.iter().map(|word| read_pair(command, word)).collect()
 }
@@ -239,17 +239,17 @@ fn read_health(rest: &Text) -> Result<Arguments, Diagnostic> {
     let kind = Some(rest.slice(0..end));
     Ok(match json_form(&command)? {
         Some(command) => Arguments::Health { kind, command, json: true },
-        None => Arguments::Health { kind, command: whole(&command), json: false },
+        None => Arguments::Health { kind, command: whole(command), json: false },
     })
 }
 
 /// ONBUILD ONBUILD is refused later, with a better message; here it only must not recurse forever.
-fn read_trigger(rest: &Text, escape: char, depth: usize) -> Result<Option<Box<Node>>, Diagnostic> {
+fn read_trigger(rest: Text, escape: char, depth: usize) -> Result<Option<Box<Node>>, Diagnostic> {
     if rest.is_empty() {
         return Ok(None);
     }
     if depth > 8 {
         return Err(Diagnostic::error(rest.span(), "ONBUILD is nested too deeply"));
     }
-    Ok(Some(Box::new(Node::read(rest.clone(), escape, depth + 1)?)))
+    Ok(Some(Box::new(Node::read(rest, escape, depth + 1)?)))
 }
