@@ -26,7 +26,7 @@ pub fn run(Cli { global, command }: Cli) -> Result<(), Failure> {
     let store = || root::open(&global);
     match command {
         Command::Build(args) => build::run(&global, *args),
-        Command::Check(args) => check::run(&args),
+        Command::Check(args) => check::run(&store()?, &args),
         Command::Images(args) => images::run(&store()?, &args),
         Command::Inspect(args) => inspect::run(&store()?, &args),
         Command::History(args) => history::run(&store()?, &args),

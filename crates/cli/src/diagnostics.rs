@@ -60,6 +60,35 @@ impl Source {
         &self.name
     }
 
+    /// The first and the last line of `span`, from 1.
+    pub fn lines(&self, span: Span) -> (usize, usize) {
+        let range = self.clamp(span);
+        let last = Span::new(range.end..range.end);
+        (span.line(&self.text), last.line(&self.text))
+    }
+
+    /// The lines of `span` and some around them, as `docker build --check` shows them.
+    pub fn excerpt(&self, span: Span) -> String {
+        let lines: Vec<&str> = self.text.split('\n').collect();
+        let (first, last) = self.lines(span);
+        let (mut start, mut end) = (first, last);
+        let room = if first == last { 4 } else { 2 };
+        let mut shown = 0;
+        while shown < room {
+            let (above, below) = (start > 1, end < lines.len());
+            start -= usize::from(above);
+            end += usize::from(below);
+            shown += 1 + usize::from(above) + usize::from(below);
+        }
+        let rule = "-".repeat(20);
+        let mut text = format!("{}:{first}\n{rule}\n", self.name);
+        for (line, number) in lines[start - 1..end].iter().zip(start..) {
+            let mark = if (first..=last).contains(&number) { ">>>" } else { "   " };
+            text.push_str(&format!(" {number:3} | {mark} {line}\n"));
+        }
+        text + &rule + "\n"
+    }
+
     /// A problem with its place.
     pub fn render(&self, diagnostic: &Diagnostic, style: &Style) -> String {
         let level = match diagnostic.severity {

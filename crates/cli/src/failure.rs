@@ -8,7 +8,7 @@ use lbuild_exporter::ExportError;
 use lbuild_importer::ImportError;
 use lbuild_layer_store::StoreError;
 
-use crate::diagnostics;
+use crate::diagnostics::{self, Source, Style};
 use crate::exit::Exit;
 
 /// Why a command failed.
@@ -123,6 +123,17 @@ impl From<ExportError> for Failure {
         };
         Self::Error { exit, error: Box::new(error), help }
     }
+}
+
+/// Tells why a build failed, in the file where that is.
+pub fn tell(source: &Source, error: &BuildError) -> Failure {
+    if source.concerns(error) {
+        diagnostics::print(&source.render_error(error, &Style::of_stderr()));
+    } else {
+        // Nothing of the Dockerfile's: no place in it to show.
+        diagnostics::print_error(error, build_help(error).as_deref());
+    }
+    Failure::Reported(build_exit(error))
 }
 
 /// How the process exits after a failed build.

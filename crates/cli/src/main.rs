@@ -2,6 +2,7 @@
 
 mod args;
 mod aside;
+mod call;
 mod commands;
 mod diagnostics;
 mod dockerfile;

@@ -8,6 +8,7 @@ use lbuild_oci::{Platform, Reference};
 use lbuild_parser::Network;
 
 use super::values::{self, Assignment};
+use crate::call::Call;
 use crate::output::Output;
 use crate::units;
 
@@ -49,6 +50,12 @@ pub struct BuildArgs {
     /// Add an annotation to the image's manifest
     #[arg(long = "annotation", value_name = "NAME=VALUE", value_parser = values::assignment)]
     pub annotations: Vec<Assignment>,
+    /// Answer a question instead of building: check, outline or targets, with format=json for programs
+    #[arg(long, value_name = "METHOD[,format=FORMAT]", value_parser = Call::parse, conflicts_with = "check")]
+    call: Option<Call>,
+    /// Say what is wrong with the Dockerfile or could be better: --call=check
+    #[arg(long)]
+    check: bool,
     /// The platform to build for [default: this machine's]
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<Platform>,
@@ -149,6 +156,17 @@ pub struct BuildArgs {
     /// Options of `docker build` that are accepted without effect.
     #[command(flatten)]
     pub ignored: Ignored,
+}
+
+impl BuildArgs {
+    /// What is asked.
+    pub fn call(&self) -> Call {
+        match self.call {
+            _ if self.check => Call::CHECK,
+            Some(call) => call,
+            None => Call::BUILD,
+        }
+    }
 }
 
 /// `--pull`.

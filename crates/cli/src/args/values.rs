@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use lbuild_builder::{Entitlement, NamedContext, Secret};
+use lbuild_builder::{ContextFolder, Entitlement, NamedContext, Secret};
 use lbuild_parser::Network;
 
 use super::csv;
@@ -86,7 +86,7 @@ pub fn named_context(text: &str) -> Result<(String, NamedContext), String> {
     } else if is_url(value) || value.contains("://") {
         return Err(format!("{value}: only folders and docker-image:// are supported so far"));
     } else if Path::new(value).is_dir() {
-        NamedContext::Folder(value.into())
+        NamedContext::Folder(ContextFolder::of_user(value))
     } else {
         return Err(format!("{value} is not a folder; an image is written docker-image://{value}"));
     };

@@ -8,8 +8,9 @@ use lbuild_builder::{BuildError, Cancel};
 use serde_json::json;
 
 use crate::args::{BuildArgs, GlobalArgs, ProgressStyle, Pull};
+use crate::call::Method;
 use crate::diagnostics::{self, Source, Style};
-use crate::failure::{Failure, build_exit};
+use crate::failure::{self, Failure, build_exit};
 use crate::output::{Destination, Form, Output};
 use crate::progress::Progress;
 use crate::signals::{self, Interruption};
@@ -22,12 +23,18 @@ pub fn run(global: &GlobalArgs, mut args: BuildArgs) -> Result<(), Failure> {
     if args.load {
         args.outputs.push(Output::new(Form::Load, Destination::None));
     }
-    export::check(&args.outputs)?;
-    result::check(&args)?;
+    let call = args.call();
+    if call.method == Method::Build {
+        export::check(&args.outputs)?;
+        result::check(&args)?;
+    }
     let store = root::open(global)?;
     let Inputs { dockerfile, context } = inputs::read(&store, &args)?;
     let source = Source::new(&dockerfile.name, &dockerfile.content);
     let request = request::new(&args, dockerfile, context)?;
+    if call.method != Method::Build {
+        return call.answer(&store, &request, &source);
+    }
     tell_what_has_no_effect(&args);
 
     let cancel = Cancel::new().map_err(Failure::io("cannot prepare for signals"))?;
@@ -74,17 +81,7 @@ fn failed(source: &Source, error: &BuildError, json: bool, interruption: &Interr
         diagnostics::print("error: the build was interrupted; finished steps are in the cache");
         return Failure::Reported(exit);
     }
-    match build_exit(error) {
-        // Nothing of the Dockerfile's: no place in it to show.
-        exit if source.concerns(error) => {
-            diagnostics::print(&source.render_error(error, &Style::of_stderr()));
-            Failure::Reported(exit)
-        }
-        exit => {
-            diagnostics::print_error(error, crate::failure::build_help(error).as_deref());
-            Failure::Reported(exit)
-        }
-    }
+    failure::tell(source, error)
 }
 
 fn tell_what_has_no_effect(args: &BuildArgs) {

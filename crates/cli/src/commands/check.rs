@@ -1,9 +1,9 @@
 //! `lbuild check`.
 
-mod facts;
-
 use std::io::{self, Write};
 
+use lbuild_builder::{BuildError, BuildRequest, Checked, ContextFolder};
+use lbuild_layer_store::Store;
 use lbuild_parser::{Diagnostic, Severity};
 use serde_json::{Value, json};
 
@@ -12,19 +12,23 @@ use crate::diagnostics::{Source, Style};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::{diagnostics, dockerfile};
-use facts::LocalFacts;
 
 /// Reads a Dockerfile and says what is wrong with it or could be better.
 ///
 /// # Errors
 /// [`Exit::Dockerfile`] if there are errors, [`Exit::Failed`] if there are warnings only.
-pub fn run(args: &CheckArgs) -> Result<(), Failure> {
+pub fn run(store: &Store, args: &CheckArgs) -> Result<(), Failure> {
     if args.file.is_none() {
         dockerfile::check_context(&args.path)?;
     }
     let file = dockerfile::read(args.file.as_deref(), &args.path)?;
     let source = Source::new(&file.name, &file.content);
-    let findings = findings(&file.content);
+    let request = BuildRequest {
+        context: args.path.is_dir().then(|| ContextFolder::of_user(&args.path)),
+        dockerfile_path: file.path,
+        ..BuildRequest::new(file.content)
+    };
+    let findings = findings(lbuild_builder::check(store, &request));
     match args.format {
         CheckFormat::Human => print_human(&source, &findings)?,
         CheckFormat::Json => print_json(&json(&source, &findings))?,
@@ -37,18 +41,16 @@ pub fn run(args: &CheckArgs) -> Result<(), Failure> {
     }
 }
 
-/// Errors, or else what could be better, in the order of the file.
-fn findings(content: &[u8]) -> Vec<Diagnostic> {
-    match lbuild_parser::parse(content) {
-        Ok(dockerfile) => {
-            let text = lbuild_parser::text(content);
-            let mut findings = lbuild_parser::lint::check(&dockerfile, &text, &LocalFacts);
-            findings.extend(dockerfile.warnings);
-            findings.sort_by_key(|finding| finding.span);
-            findings
-        }
-        Err(errors) => errors,
+/// Errors and what could be better, in the order of the file.
+fn findings(checked: Checked) -> Vec<Diagnostic> {
+    let mut findings = checked.warnings;
+    match checked.error {
+        None => {}
+        Some(BuildError::Dockerfile(problems)) => findings.extend(problems),
+        Some(error) => findings.push(Diagnostic::file_error(error.to_string())),
     }
+    findings.sort_by_key(|finding| finding.span);
+    findings
 }
 
 fn print_human(source: &Source, findings: &[Diagnostic]) -> Result<(), Failure> {
@@ -131,15 +133,26 @@ mod tests {
 
     #[test]
     fn findings_are_in_the_order_of_the_file() {
-        let content = b"FROM scratch\nMAINTAINER me\nWORKDIR a\nENV k v\n";
-        let rules: Vec<_> = findings(content).into_iter().filter_map(|finding| finding.rule).collect();
-        assert_eq!(rules, ["MaintainerDeprecated", "WorkdirRelativePath", "LegacyKeyValueFormat"]);
+        let at = |start| Span::new(start..start + 1);
+        let checked = Checked {
+            warnings: vec![Diagnostic::warning(at(5), "second"), Diagnostic::warning(at(1), "first")],
+            error: Some(BuildError::Dockerfile(vec![Diagnostic::error(at(9), "third")])),
+        };
+        let found: Vec<_> =
+            findings(checked).into_iter().map(|finding| (finding.message, finding.severity)).collect();
+        let expected = [
+            ("first".to_owned(), Severity::Warning),
+            ("second".to_owned(), Severity::Warning),
+            ("third".to_owned(), Severity::Error),
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]
-    fn errors_are_findings() {
-        let findings = findings(b"FROM scratch\nCOPPY a b\n");
-        assert_eq!(findings.iter().map(|finding| finding.severity).collect::<Vec<_>>(), [Severity::Error]);
+    fn an_error_without_a_place_is_a_finding() {
+        let checked = Checked { warnings: Vec::new(), error: Some(BuildError::Interrupted) };
+        let found = findings(checked);
+        assert_eq!((found[0].severity, found[0].span), (Severity::Error, None));
     }
 
     #[test]

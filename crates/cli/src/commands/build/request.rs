@@ -5,7 +5,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lbuild_builder::{BuildRequest, CacheUse, RunOptions, Secret};
+use lbuild_builder::{BuildRequest, CacheUse, ContextFolder, RunOptions, Secret};
 
 use crate::args::{Assignment, BuildArgs};
 use crate::dockerfile::Dockerfile;
@@ -23,7 +23,7 @@ pub fn new(
     let build_args = build_args(args)?;
     let source_date_epoch = source_date_epoch(&build_args)?;
     Ok(BuildRequest {
-        context,
+        context: context.map(ContextFolder::of_user),
         dockerfile_path: dockerfile.path,
         named_contexts: args.build_contexts.iter().cloned().collect(),
         target: args.target.clone(),
