@@ -35,6 +35,7 @@ mod below;
 mod blob;
 mod cache;
 mod cache_mount;
+mod changes;
 mod content;
 mod directory;
 mod error;

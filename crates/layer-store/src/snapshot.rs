@@ -66,6 +66,11 @@ impl ActiveSnapshot {
         &self.root
     }
 
+    /// What the step wrote, in overlayfs's form.
+    pub(crate) fn upper(&self) -> BorrowedFd<'_> {
+        self.workspace.upper()
+    }
+
     /// The layers below, bottom first.
     pub fn parent(&self) -> &[DiffId] {
         &self.parent
