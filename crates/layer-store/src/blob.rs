@@ -15,6 +15,9 @@ const BUFFER_BYTES: usize = 128 << 10;
 impl Store {
     /// Keeps what `reader` gives, under its digest; returns that and the number of bytes.
     ///
+    /// A blob that is here already is replaced at the next [`Store::flush`]: the disk may have damaged
+    /// it, and this one was just verified.
+    ///
     /// # Errors
     /// [`StoreError::DigestMismatch`] if it is not `expected`, and nothing is kept.
     pub fn write_blob(
@@ -38,7 +41,7 @@ impl Store {
             }
         };
         let mut pending = lock(&self.pending);
-        if pending.blobs.contains_key(&digest) || self.layout.blob(&digest).exists() {
+        if pending.blobs.contains_key(&digest) {
             fs::remove_file(&path).on("remove", &path)?;
         } else {
             pending.blobs.insert(digest, path);

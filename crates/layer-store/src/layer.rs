@@ -128,7 +128,8 @@ impl Store {
     /// Writes the layer's uncompressed tar and returns its length in bytes.
     ///
     /// # Errors
-    /// [`StoreError::DigestMismatch`] if what was written is not the layer: the disk damaged it.
+    /// [`StoreError::DigestMismatch`] if what was written is not the layer: the disk damaged it. A layer
+    /// that was packed here is then no longer known, so that the next build makes it again.
     pub fn write_layer_tar(&self, diff_id: &DiffId, output: &mut dyn Write) -> Result<u64, StoreError> {
         let layer = self.known_layer(diff_id)?;
         let (actual, size) = match &layer.blob {
@@ -141,6 +142,7 @@ impl Store {
             }
         };
         if actual != diff_id.0 {
+            self.forget_damaged(&layer)?;
             return Err(StoreError::DigestMismatch {
                 what: format!("layer {diff_id}"),
                 expected: diff_id.0,
@@ -183,6 +185,16 @@ impl Store {
             (None, Some(snapshot)) => self.snapshots.has(&self.layout, snapshot),
             (None, None) => false,
         }
+    }
+
+    /// Sets aside the snapshot that no longer gives the layer's tar.
+    fn forget_damaged(&self, layer: &Layer) -> Result<(), StoreError> {
+        let (None, Some(chain)) = (&layer.blob, &layer.snapshot) else { return Ok(()) };
+        self.snapshots.set_aside(&self.layout, chain)?;
+        lock(&self.whiteouts).remove(chain);
+        lock(&self.layers).remove(&layer.diff_id);
+        lock(&self.pending).layers.remove(&layer.diff_id);
+        Ok(())
     }
 
     fn decompress_to(

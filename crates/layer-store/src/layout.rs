@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use lbuild_oci::{ChainId, DiffId, Digest, Reference};
 
+use crate::staging;
+
 /// The paths of one store.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
@@ -37,6 +39,11 @@ impl Layout {
 
     pub fn snapshot(&self, chain: &ChainId) -> PathBuf {
         self.snapshots().join(chain.digest().hex())
+    }
+
+    /// Where a snapshot goes that is not what its layer's digest promises: a name that no snapshot has.
+    pub fn damaged_snapshot(&self, chain: &ChainId) -> PathBuf {
+        self.snapshots().join(format!("{}.damaged.{}", chain.digest().hex(), staging::unique_name()))
     }
 
     pub fn layers(&self) -> PathBuf {

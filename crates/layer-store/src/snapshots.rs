@@ -1,6 +1,7 @@
 //! Which snapshots there are, and where.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
@@ -102,6 +103,19 @@ impl Snapshots {
         drop(known);
         lock(&self.staged).retain(|staged| staged != chain);
         Ok(())
+    }
+
+    /// Takes a damaged snapshot's name away, so that it is made anew when it is needed next. Trees that
+    /// stand on it live on; prune removes it.
+    pub fn set_aside(&self, layout: &Layout, chain: &ChainId) -> Result<(), StoreError> {
+        let mut staged = lock(&self.staged);
+        let Some(path) = self.write().remove(chain) else { return Ok(()) };
+        staged.retain(|staged| staged != chain);
+        match std::fs::rename(&path, layout.damaged_snapshot(chain)) {
+            // Another process was first.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            result => result.on("rename", path),
+        }
     }
 
     /// Forgets what is in `snapshots/`, after a prune may have removed it.

@@ -146,7 +146,8 @@ impl Drop for Scratch {
     }
 }
 
-fn unique_name() -> String {
+/// A name that no other process and no other call gives.
+pub(crate) fn unique_name() -> String {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);

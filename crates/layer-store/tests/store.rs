@@ -73,6 +73,47 @@ fn a_blob_must_have_the_digest_that_is_expected() {
 }
 
 #[test]
+fn a_damaged_blob_is_replaced_when_it_comes_again() {
+    let bed = Bed::new();
+    let (digest, _) = bed.store.write_blob(&mut &b"blob"[..], None).unwrap();
+    bed.store.flush().unwrap();
+    std::fs::write(bed.path().join("blobs/sha256").join(digest.hex()), "blub").unwrap();
+    bed.store.write_blob(&mut &b"blob"[..], Some(&digest)).unwrap();
+    assert_eq!(common::content(bed.store.open_blob(&digest).unwrap()), b"blob");
+    bed.store.flush().unwrap();
+    assert_eq!(common::content(bed.reopen().store.open_blob(&digest).unwrap()), b"blob");
+}
+
+#[test]
+fn a_damaged_snapshot_is_a_miss_once_it_was_noticed() {
+    for is_flushed in [true, false] {
+        let bed = Bed::new();
+        let script = "echo sound > f; touch -d @1 f";
+        let stack = bed.with(&[], script);
+        let key = Digest::of("key");
+        bed.store.cache_put(&key, Vec::new(), &stack);
+        if is_flushed {
+            bed.store.flush().unwrap();
+        }
+        let directory = bed.store.layer_directories(&stack).unwrap().remove(0);
+        std::fs::write(directory.join("f"), "other\n").unwrap();
+        let result = bed.store.write_layer_tar(&stack[0], &mut std::io::sink());
+        assert!(matches!(result, Err(StoreError::DigestMismatch { .. })), "{result:?}");
+        assert_eq!(bed.store.layer(&stack[0]).unwrap(), None);
+        bed.store.flush().unwrap();
+
+        let bed = bed.reopen();
+        assert_eq!(bed.store.cache_get(&key), None);
+        assert_eq!(bed.with(&[], script), stack);
+        bed.store.flush().unwrap();
+        let bed = bed.reopen();
+        bed.store.write_layer_tar(&stack[0], &mut std::io::sink()).unwrap();
+        assert_eq!(bed.read(&stack, "f"), "sound\n");
+        assert_eq!(bed.store.prune(&PruneOptions::default()).unwrap().snapshots.count, 1);
+    }
+}
+
+#[test]
 fn a_cache_record_is_a_miss_once_it_is_damaged_or_its_layer_is_gone() {
     let bed = Bed::new();
     let stack = bed.with(&[], "echo 1 > f");
