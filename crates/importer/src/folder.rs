@@ -1,5 +1,7 @@
 //! An OCI layout folder.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -9,31 +11,22 @@ use lbuild_layer_store::Store;
 use rustix::fs::{Mode, OFlags};
 
 use crate::ImportError;
-use crate::source::{Source, Stored, named_digest};
+use crate::source::{Source, Stored};
 
 /// A folder; links in it do not lead out.
 pub(crate) struct FolderSource<'a> {
     store: &'a Store,
     path: PathBuf,
     root: Root,
+    /// Files that are blobs of the store now, by their path: images share layers.
+    stored: RefCell<HashMap<String, Stored>>,
 }
 
 impl<'a> FolderSource<'a> {
     pub fn open(store: &'a Store, path: &Path) -> Result<Self, ImportError> {
         let root = Root::open(path)
             .map_err(|source| ImportError::Read { path: path.display().to_string(), source })?;
-        Ok(Self { store, path: path.to_owned(), root })
-    }
-
-    /// The blob at `path` if the store has it, which then need not be read again.
-    fn known(&self, path: &str) -> Result<Option<Stored>, ImportError> {
-        let Some(digest) = named_digest(path).filter(|digest| self.store.has_blob(digest)) else {
-            return Ok(None);
-        };
-        let keep_error = |source| ImportError::Store { what: path.to_owned(), source };
-        let file = self.store.open_blob(&digest).map_err(keep_error)?;
-        let size = file.metadata().map_err(|error| self.read_error(path, error))?.len();
-        Ok(Some(Stored { digest, size }))
+        Ok(Self { store, path: path.to_owned(), root, stored: RefCell::default() })
     }
 
     fn read_error(&self, path: &str, source: io::Error) -> ImportError {
@@ -54,8 +47,8 @@ impl Source for FolderSource<'_> {
     }
 
     fn blob(&self, path: &str) -> Result<Option<Stored>, ImportError> {
-        if let Some(known) = self.known(path)? {
-            return Ok(Some(known));
+        if let Some(stored) = self.stored.borrow().get(path) {
+            return Ok(Some(*stored));
         }
         // Without O_NONBLOCK a FIFO of that name would stop us for good.
         let mut file = match self.root.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()) {
@@ -72,7 +65,9 @@ impl Source for FolderSource<'_> {
         let mut reader = file.by_ref().take(metadata.len() + 1);
         let result = self.store.write_blob(&mut reader, None);
         let (digest, size) = result.map_err(|source| ImportError::Store { what: path.to_owned(), source })?;
-        Ok(Some(Stored { digest, size }))
+        let stored = Stored { digest, size };
+        self.stored.borrow_mut().insert(path.to_owned(), stored);
+        Ok(Some(stored))
     }
 
     fn not_an_image(&self) -> ImportError {

@@ -207,6 +207,34 @@ fn a_layout_folder_is_an_image_too() {
 }
 
 #[test]
+fn loading_an_image_again_repairs_its_blobs() {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, content) in layout().contents() {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+    let bed = Bed::new();
+    let load_archive = || bed.load(&layout().tar()).unwrap();
+    let load_folder = || load_layout(&bed.store, folder.path(), &LoadOptions::default()).unwrap();
+    let image = load_archive().remove(0);
+    for load in [&load_archive as &dyn Fn() -> Vec<_>, &load_folder] {
+        for diff_id in &image.layers {
+            let blob = bed.store.layer(diff_id).unwrap().unwrap().blob.unwrap();
+            let path = bed.store.root().join("blobs/sha256").join(blob.digest.hex());
+            let mut content = std::fs::read(&path).unwrap();
+            *content.last_mut().unwrap() ^= 1;
+            std::fs::write(&path, content).unwrap();
+            assert!(bed.store.write_layer_tar(diff_id, &mut std::io::sink()).is_err());
+        }
+        load();
+        for diff_id in &image.layers {
+            bed.store.write_layer_tar(diff_id, &mut std::io::sink()).unwrap();
+        }
+    }
+}
+
+#[test]
 fn links_in_a_layout_folder_do_not_lead_out() {
     let secret = tempfile::NamedTempFile::new().unwrap();
     let tar = layer("etc/motd", "hello");
