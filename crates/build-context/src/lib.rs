@@ -3,12 +3,13 @@
 //! A [`Context`] is a folder seen through its [`Ignore`] rules; a [`SourceTree`] is any tree that COPY
 //! and ADD read, contexts and stages alike. [`select`] lists what one source selects from a tree, and
 //! [`Selection::digest`] gives what a cache key needs to know of it, with the help of a [`DigestMemo`].
-//! [`Stream::read`] makes a context of an archive.
+//! [`Stream::read`] makes a context of an archive; [`remote`] fetches what lies elsewhere.
 //!
 //! Nothing here leads out of the tree, also while another process changes it.
 //!
 //! Source: <https://docs.docker.com/build/concepts/context/>
 
+mod aside;
 mod clean;
 mod context;
 mod digest;
@@ -21,6 +22,7 @@ mod metadata;
 mod pattern;
 mod patterns;
 mod program;
+pub mod remote;
 mod select;
 mod stream;
 mod tree;

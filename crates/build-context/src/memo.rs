@@ -7,14 +7,14 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lbuild_oci::Digest;
 
+use crate::aside;
 use crate::metadata::{Metadata, Time};
 
 const MAGIC: &[u8] = b"lbuild file digests 1\n";
@@ -110,7 +110,7 @@ impl DigestMemo {
                 state.known.entry(key).or_insert(known);
             }
         }
-        write_aside(path, &encode(&state.known))?;
+        aside::write(path, &encode(&state.known))?;
         state.has_changed = false;
         Ok(())
     }
@@ -128,7 +128,8 @@ impl Key {
     }
 }
 
-fn today() -> u32 {
+/// The day, since the Unix epoch.
+pub(crate) fn today() -> u32 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u32::try_from(since_epoch.as_secs() / 86_400).unwrap_or(u32::MAX)
 }
@@ -184,19 +185,4 @@ fn take<'a, const N: usize>(bytes: &mut &'a [u8]) -> Option<&'a [u8; N]> {
     let (head, rest) = bytes.split_first_chunk::<N>()?;
     *bytes = rest;
     Some(head)
-}
-
-/// Replaces a file as a whole. Not synced: a memo that a crash damages is ignored.
-fn write_aside(path: &Path, content: &[u8]) -> io::Result<()> {
-    static WRITES: AtomicU64 = AtomicU64::new(0);
-    let unique = format!(".{}.{}.new", std::process::id(), WRITES.fetch_add(1, Ordering::Relaxed));
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(unique);
-    let result = fs::File::create_new(&aside)
-        .and_then(|mut file| file.write_all(content))
-        .and_then(|()| fs::rename(&aside, path));
-    if result.is_err() {
-        let _ = fs::remove_file(&aside);
-    }
-    result
 }

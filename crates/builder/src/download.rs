@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use lbuild_build_context::remote::{Git, GitSource, Http, HttpFile, Remote, RemoteError, ResolvedGit, file_name};
+use lbuild_build_context::remote::{
+    Git, GitSource, Http, HttpFile, Remote, RemoteError, ResolvedGit, file_name,
+};
 use lbuild_build_context::{Owners, SourceTree};
 use lbuild_confined::Root;
 use lbuild_oci::Digest;

@@ -1,10 +1,11 @@
 //! COPY and ADD: files of a context, a stage, an image, the Dockerfile or the network.
 
 use lbuild_confined::Root;
-use lbuild_layer_store::PrepareOptions;
-use lbuild_oci::{ChainId, DiffId, Digest};
+use lbuild_layer_store::{ActiveSnapshot, PrepareOptions};
+use lbuild_oci::{ChainId, DiffId};
 use lbuild_parser::expand::Expander;
 use lbuild_parser::{Add, Copy, Heredoc, Source};
+use serde_json::{Value, json};
 
 use crate::BuildError;
 use crate::context::Tree;
@@ -14,7 +15,7 @@ use crate::event::BuildEvent;
 use crate::key::Key;
 use crate::plan::Origin;
 use crate::problem::Problem;
-use crate::solve::{Solver, StepPlace};
+use crate::solve::{Executed, Solver, StepPlace};
 use crate::state::StageState;
 use crate::step::link::Landing;
 use crate::user::{file_owner, is_numeric_owner};
@@ -25,9 +26,8 @@ struct Transfer {
     origin: Origin,
     /// The origin's layers; `None` for a folder.
     layers: Option<Vec<DiffId>>,
-    paths: Vec<String>,
+    sources: Vec<Item>,
     inline: Vec<(String, String)>,
-    downloads: Vec<Download>,
     checksum: Option<String>,
     destination: String,
     owner: Option<String>,
@@ -36,6 +36,13 @@ struct Transfer {
     parents: bool,
     link: bool,
     unpack: Unpack,
+}
+
+/// A source that is no heredoc.
+enum Item {
+    /// Files of the origin.
+    Path(String),
+    Remote(Download),
 }
 
 /// Applies a COPY.
@@ -62,9 +69,8 @@ pub(crate) fn copy(
             instruction: "COPY",
             origin: origin.clone(),
             layers,
-            paths,
+            sources: paths.into_iter().map(Item::Path).collect(),
             inline,
-            downloads: Vec::new(),
             checksum: None,
             destination: solver.expand(state, &copy.destination)?,
             owner: expand_option(solver, state, copy.chown.as_deref())?,
@@ -76,7 +82,7 @@ pub(crate) fn copy(
         })
     };
     let transfer = transfer().map_err(|problem| problem.at(place.span))?;
-    apply(solver, place, state, &transfer)
+    apply(solver, place, state, transfer)
 }
 
 /// Applies an ADD.
@@ -93,15 +99,15 @@ pub(crate) fn add(
     let transfer = || -> Result<Transfer, Problem> {
         let (paths, inline) = expand_sources(solver, state, &add.sources)?;
         let checksum = expand_option(solver, state, add.checksum.as_deref())?;
-        let flags = DownloadFlags { checksum: checksum.as_deref(), keep_git_dir: add.keep_git_dir };
-        let (downloads, paths) = downloads(solver, place, paths, flags)?;
+        let flags =
+            DownloadFlags { checksum: checksum.as_deref(), keep_git_dir: add.keep_git_dir.then_some(true) };
+        let sources = look(solver, place, paths, flags)?;
         Ok(Transfer {
             instruction: "ADD",
             origin: Origin::Context,
             layers,
-            paths,
+            sources,
             inline,
-            downloads,
             checksum,
             destination: solver.expand(state, &add.destination)?,
             owner: expand_option(solver, state, add.chown.as_deref())?,
@@ -117,7 +123,7 @@ pub(crate) fn add(
         })
     };
     let transfer = transfer().map_err(|problem| problem.at(place.span))?;
-    apply(solver, place, state, &transfer)
+    apply(solver, place, state, transfer)
 }
 
 /// Makes all files of a folder the first layer of a stage.
@@ -134,9 +140,8 @@ pub(crate) fn copy_whole(
         instruction: "FROM",
         origin: origin.clone(),
         layers: None,
-        paths: vec!["/".to_owned()],
+        sources: vec![Item::Path("/".to_owned())],
         inline: Vec::new(),
-        downloads: Vec::new(),
         checksum: None,
         destination: "/".to_owned(),
         owner: None,
@@ -146,7 +151,7 @@ pub(crate) fn copy_whole(
         link: false,
         unpack: Unpack::Never,
     };
-    apply(solver, place, state, &transfer)
+    apply(solver, place, state, transfer)
 }
 
 type Sources = (Vec<String>, Vec<(String, String)>);
@@ -188,63 +193,65 @@ fn mode(solver: &Solver<'_>, state: &StageState, word: Option<&str>) -> Result<O
     Ok(Some(change))
 }
 
-/// Finds out what the remote sources of an ADD are; returns them and the paths.
-fn downloads(
+/// The sources of an ADD, and what the remote ones are.
+fn look(
     solver: &Solver<'_>,
     place: StepPlace,
     sources: Vec<String>,
     flags: DownloadFlags<'_>,
-) -> Result<(Vec<Download>, Vec<String>), Problem> {
-    let is_single = sources.len() == 1;
-    let (mut downloads, mut paths) = (Vec::new(), Vec::new());
-    for source in sources {
-        match download::remote(&source)? {
-            Some(remote) => {
-                solver.emit(BuildEvent::Status(place.id, format!("looking at {source}")));
-                downloads.push(Download::look(solver, &source, remote, flags)?);
-            }
-            None => paths.push(source),
-        }
-    }
-    if flags.checksum.is_some() && !(is_single && paths.is_empty()) {
+) -> Result<Vec<Item>, Problem> {
+    let items = sources
+        .into_iter()
+        .map(|source| {
+            let Some(remote) = download::remote(&source)? else { return Ok(Item::Path(source)) };
+            solver.emit(BuildEvent::Status(place.id, format!("looking at {source}")));
+            Ok(Item::Remote(Download::look(solver, &source, remote, flags)?))
+        })
+        .collect::<Result<Vec<_>, Problem>>()?;
+    if flags.checksum.is_some() && !matches!(items[..], [Item::Remote(_)]) {
         return Err(Problem::new("--checksum needs exactly one source, a URL or a git repository"));
     }
-    Ok((downloads, paths))
+    Ok(items)
 }
 
 fn apply(
     solver: &Solver<'_>,
     place: StepPlace,
     state: &mut StageState,
-    transfer: &Transfer,
+    mut transfer: Transfer,
 ) -> Result<(), BuildError> {
-    let history = history(transfer);
-    let quick = quick_key(solver, state, transfer);
+    let history = history(&transfer);
+    let mut quick = quick_key(solver, place, state, &transfer)?;
     if let Some(record) = quick.as_ref().and_then(|quick| solver.look_up(place.stage, quick)) {
         // The same sources by identity: their content need not be read.
         solver.step_recorded(place, state, record, history);
         return Ok(());
     }
+    if transfer.has_remote() {
+        transfer.fetch(solver, place).map_err(|problem| problem.at(place.span))?;
+        // What a server gives may have changed since it was looked at.
+        quick = quick_key(solver, place, state, &transfer)?;
+    }
+    let transfer = &transfer;
     let tree = solver.contexts.open(&transfer.origin, transfer.layers.as_deref())?;
     let failed = |error: CopyError| failed(error, transfer).at(place.span);
-    let spot = Spot { destination: &transfer.destination, owner: None };
-    let prepared = prepared(solver, state, transfer, &tree, &spot).map_err(failed)?;
+    let workdir = state.workdir().to_owned();
+    let spot = Spot { destination: &transfer.destination, workdir: &workdir, owner: None };
+    let prepared = prepared(solver, transfer, Some(&tree), &spot, Remotes::Included).map_err(failed)?;
     let files = prepared.digest(solver.contexts.memo()).map_err(failed)?;
-    let key = files_key(solver, state, transfer, &files);
+    let key = base_key(solver, state, transfer).with("files", files);
+    let below = state.layers.clone();
     if transfer.is_linked() {
         linked(solver, place, state, transfer, &tree, key.clone(), history)?;
     } else {
         solver.step(place, state, key.clone(), history, |state| {
             let active = solver.store.prepare(&state.layers, &PrepareOptions::default())?;
-            let at = |problem: Problem| problem.at(place.span);
-            let owner = owner(solver, active.root(), transfer).map_err(at)?;
-            let spot = Spot { owner, ..spot };
-            write(solver, place, state, transfer, &tree, &spot, active.root())?;
-            Ok(active)
+            let owner = owner(solver, active.root(), transfer).map_err(|problem| problem.at(place.span))?;
+            write(solver, place, transfer, &prepared.with_owner(owner), active)
         })?;
     }
     match quick {
-        Some(quick) => solver.alias(&key, quick, &state.layers),
+        Some(quick) => solver.alias(&key, quick, &below),
         None => Ok(()),
     }
 }
@@ -269,21 +276,20 @@ fn linked(
     let landing = Landing::find(base.root(), state.workdir(), &transfer.destination)
         .map_err(|error| at(Problem::from(error)))?;
     let owner = owner(solver, base.root(), transfer).map_err(at)?;
-    let spot = Spot { destination: &landing.destination, owner };
+    let workdir = state.workdir().to_owned();
+    let spot = Spot { destination: &landing.destination, workdir: &workdir, owner };
     let failed = |error: CopyError| at(failed(error, transfer));
-    let files = prepared(solver, state, transfer, tree, &spot)
-        .and_then(|prepared| prepared.digest(solver.contexts.memo()))
-        .map_err(failed)?;
+    let prepared = prepared(solver, transfer, Some(tree), &spot, Remotes::Included).map_err(failed)?;
+    let files = prepared.digest(solver.contexts.memo()).map_err(failed)?;
     let key = Key::new("linked copy", &[])
         .with("files", files)
         .with("landing", &landing)
         .with("source date epoch", solver.request.source_date_epoch);
     let below = state.layers.clone();
-    solver.step_on(&[], place, state, key.clone(), history, |state| {
+    solver.step_on(&[], place, state, key.clone(), history, |_| {
         let active = solver.store.prepare(&[], &PrepareOptions::default())?;
         landing.prepare(active.root()).map_err(|error| at(Problem::from(error)))?;
-        write(solver, place, state, transfer, tree, &spot, active.root())?;
-        Ok(active)
+        write(solver, place, transfer, &prepared, active)
     })?;
     solver.alias(&key, on_this_base, &below)
 }
@@ -292,27 +298,36 @@ fn linked(
 #[derive(Clone, Copy)]
 struct Spot<'a> {
     destination: &'a str,
+    workdir: &'a str,
     owner: Option<(u32, u32)>,
 }
 
+/// Whether remote sources are part of a copy.
+#[derive(Clone, Copy, PartialEq)]
+enum Remotes {
+    Included,
+    LeftOut,
+}
+
 fn prepared<'a>(
-    solver: &'a Solver<'_>,
-    state: &'a StageState,
+    solver: &Solver<'_>,
     transfer: &'a Transfer,
-    tree: &'a Tree<'_>,
+    tree: Option<&'a Tree<'_>>,
     spot: &Spot<'a>,
+    remotes: Remotes,
 ) -> Result<PreparedCopy<'a>, CopyError> {
-    let paths =
-        transfer.paths.iter().map(|path| CopySource::Tree { tree: tree.source(), pattern: path.clone() });
+    let sources = transfer.sources.iter().filter_map(|item| match item {
+        Item::Path(path) => Some(CopySource::Tree { tree: tree?.source(), pattern: path.clone() }),
+        Item::Remote(download) => download.source().filter(|_| remotes == Remotes::Included),
+    });
     let inline = transfer.inline.iter().map(|(name, content)| CopySource::Inline {
         name: name.clone(),
         content: content.clone().into_bytes(),
     });
-    let downloads = transfer.downloads.iter().map(Download::source);
     prepare(CopyRequest {
-        sources: downloads.chain(paths).chain(inline).collect(),
+        sources: sources.chain(inline).collect(),
         destination: spot.destination,
-        workdir: state.workdir().as_ref(),
+        workdir: spot.workdir.as_ref(),
         owner: spot.owner,
         mode: transfer.mode.clone(),
         exclude: &transfer.exclude,
@@ -322,42 +337,60 @@ fn prepared<'a>(
     })
 }
 
+/// Copies what was listed. A result that holds other files than those listed is not recorded: the key
+/// would be wrong.
 fn write(
+    solver: &Solver<'_>,
+    place: StepPlace,
+    transfer: &Transfer,
+    prepared: &PreparedCopy<'_>,
+    active: ActiveSnapshot,
+) -> Result<Executed, BuildError> {
+    let report = prepared.apply(active.root()).map_err(|error| failed(error, transfer).at(place.span))?;
+    for path in &report.changed {
+        let note =
+            format!("{} changed while it was copied; this step is not kept in the cache", path.display());
+        solver.emit(BuildEvent::Note(note));
+    }
+    Ok(Executed { active, is_recordable: report.changed.is_empty() })
+}
+
+/// A key that needs no look into the sources: for those that come from layers or from elsewhere.
+fn quick_key(
     solver: &Solver<'_>,
     place: StepPlace,
     state: &StageState,
     transfer: &Transfer,
-    tree: &Tree<'_>,
-    spot: &Spot<'_>,
-    root: &Root,
-) -> Result<(), BuildError> {
-    let failed = |error: CopyError| failed(error, transfer).at(place.span);
-    prepared(solver, state, transfer, tree, spot).map_err(failed)?.apply(root).map_err(failed)?;
-    Ok(())
-}
-
-/// A key that needs no look into the sources: for those that come from layers.
-fn quick_key(solver: &Solver<'_>, state: &StageState, transfer: &Transfer) -> Option<Key> {
-    let layers = transfer.layers.as_deref()?;
-    if !transfer.downloads.is_empty() {
-        return None;
-    }
-    let inline = &transfer.inline;
+) -> Result<Option<Key>, BuildError> {
+    let has_paths = transfer.sources.iter().any(|item| matches!(item, Item::Path(_)));
+    let from = match &transfer.layers {
+        Some(layers) => json!(ChainId::of(layers).map(|chain| chain.to_string())),
+        None if !transfer.has_remote() => return Ok(None),
+        None if !has_paths => Value::Null,
+        None => {
+            let tree = solver.contexts.open(&transfer.origin, None)?;
+            let spot = Spot { destination: &transfer.destination, workdir: state.workdir(), owner: None };
+            let files = prepared(solver, transfer, Some(&tree), &spot, Remotes::LeftOut)
+                .and_then(|prepared| prepared.digest(solver.contexts.memo()))
+                .map_err(|error| failed(error, transfer).at(place.span))?;
+            json!(files)
+        }
+    };
+    let source = |item: &Item| match item {
+        Item::Path(path) => json!({ "path": path }),
+        Item::Remote(download) => json!({ "remote": download.identity() }),
+    };
     let key = base_key(solver, state, transfer)
-        .with("from", ChainId::of(layers).map(|chain| chain.to_string()))
-        .with("paths", &transfer.paths)
-        .with("inline", inline)
+        .with("from", from)
+        .with("sources", transfer.sources.iter().map(source).collect::<Vec<_>>())
+        .with("inline", &transfer.inline)
         .with("exclude", &transfer.exclude)
         .with("parents", transfer.parents)
         .with("destination", &transfer.destination)
         .with("working directory", state.workdir())
         .with("mode", transfer.mode.as_ref().map(ModeChange::as_str))
         .with("unpack", format!("{:?}", transfer.unpack));
-    Some(key)
-}
-
-fn files_key(solver: &Solver<'_>, state: &StageState, transfer: &Transfer, files: &Digest) -> Key {
-    base_key(solver, state, transfer).with("files", files)
+    Ok(Some(key))
 }
 
 fn base_key(solver: &Solver<'_>, state: &StageState, transfer: &Transfer) -> Key {
@@ -390,8 +423,11 @@ fn history(transfer: &Transfer) -> String {
     if let Some(mode) = &transfer.mode {
         text.push_str(&format!(" --chmod={}", mode.as_str()));
     }
-    let urls = transfer.downloads.iter().map(|download| download.url.as_str());
-    for word in urls.chain(transfer.paths.iter().map(String::as_str)) {
+    for item in &transfer.sources {
+        let word = match item {
+            Item::Path(path) => path,
+            Item::Remote(download) => &download.url,
+        };
         text.push_str(&format!(" {word}"));
     }
     for (name, _) in &transfer.inline {
@@ -430,17 +466,19 @@ impl Transfer {
     fn is_linked(&self) -> bool {
         self.link && self.mode.is_none()
     }
-}
 
-impl Download {
-    /// The download as a source of a copy.
-    fn source(&self) -> CopySource<'_> {
-        match &self.tree {
-            Some(root) => CopySource::Tree {
-                tree: lbuild_build_context::SourceTree::new(root),
-                pattern: "/".to_owned(),
-            },
-            None => CopySource::Download { file: &self.file, name: self.name.clone(), mtime: self.mtime },
+    fn has_remote(&self) -> bool {
+        self.sources.iter().any(|item| matches!(item, Item::Remote(_)))
+    }
+
+    /// Fetches the remote sources that are not here yet.
+    fn fetch(&mut self, solver: &Solver<'_>, place: StepPlace) -> Result<(), Problem> {
+        for item in &mut self.sources {
+            if let Item::Remote(download) = item {
+                solver.emit(BuildEvent::Status(place.id, format!("fetching {}", download.url)));
+                download.fetch(solver, self.checksum.as_deref())?;
+            }
         }
+        Ok(())
     }
 }
