@@ -1,9 +1,11 @@
 //! Directories by descriptor.
 
 use std::ffi::{CStr, CString, OsStr};
+use std::fs::Permissions;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{self, Mode, OFlags, RawDir, ResolveFlags, Stat, Timespec, Timestamps};
@@ -17,6 +19,12 @@ const BUFFER_BYTES: usize = 32 << 10;
 pub(crate) fn open(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     fs::open(path, flags, Mode::empty())
+}
+
+/// Makes the directory `path` with mode 755 whatever the umask is: it may become an image's root.
+pub(crate) fn create(path: &Path) -> std::io::Result<()> {
+    std::fs::create_dir(path)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o755))
 }
 
 /// Opens the directory `name` in `parent` to be listed; `None` if there is none.

@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use crate::StoreError;
 use crate::error::OnPath;
 use crate::usage::{self, Usage};
+use crate::{StoreError, directory};
 
 const LOCK_SUFFIX: &str = ".lock";
 
@@ -88,10 +88,10 @@ impl Staging {
         &self.path
     }
 
-    /// A new, empty directory.
+    /// A new, empty directory, mode 755.
     pub fn directory(self: &Arc<Self>) -> Result<Scratch, StoreError> {
         let path = self.next_path();
-        fs::create_dir(&path).on("create", &path)?;
+        directory::create(&path).on("create", &path)?;
         Ok(Scratch { path, is_kept: false, _staging: Arc::clone(self) })
     }
 

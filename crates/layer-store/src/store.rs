@@ -16,7 +16,7 @@ use crate::lock::StoreLock;
 use crate::snapshots::{Snapshots, lock};
 use crate::staging::Staging;
 use crate::whiteout::Marks;
-use crate::{Layer, StoreError, record};
+use crate::{Layer, StoreError, directory, record};
 
 /// The format that this code writes. Another format is another number.
 const VERSION: u32 = 1;
@@ -98,7 +98,7 @@ impl Store {
         let staging = Arc::new(Staging::create(&layout.tmp())?);
         let empty = ["empty", "void"].map(|name| staging.path().join(name));
         for directory in &empty {
-            DirBuilder::new().mode(0o755).create(directory).on("create", directory)?;
+            directory::create(directory).on("create", directory)?;
         }
         let is_nested = is_overlay(layout.root())?;
         Ok(Self {

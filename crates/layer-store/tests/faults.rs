@@ -136,6 +136,31 @@ fn build_in_user_namespace(path: &Path) {
     );
 }
 
+#[test]
+fn the_umask_has_no_part_in_an_image() {
+    if let Some(path) = role() {
+        return build_with_umask(&path);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let launcher = ["sh", "-c", "umask 077; exec \"$@\"", "sh"];
+    let store = directory.path().join("store");
+    let status = this_test(&launcher, "the_umask_has_no_part_in_an_image", &store).status().unwrap();
+    assert!(status.success());
+}
+
+fn build_with_umask(path: &Path) {
+    let bed = Bed { store: open(path), directory: tempfile::tempdir().unwrap() };
+    let mode = "stat -c %a .";
+    let scratch = std::fs::metadata(bed.store.scratch().unwrap()).unwrap();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&scratch.permissions()) & 0o7777, 0o755);
+    assert_eq!(run(bed.store.view(&[]).unwrap().root(), mode), "755\n");
+    assert_eq!(run(bed.prepare(&[]).root(), mode), "755\n");
+    let stack = bed.with(&[], "mkdir d");
+    assert_eq!(run(bed.store.view(&stack).unwrap().root(), mode), "755\n");
+    let image = bed.import(&[common::file("implied/f", "x")]);
+    assert_eq!(run(bed.store.view(&[image]).unwrap().root(), "stat -c %a . implied"), "755\n755\n");
+}
+
 /// A file system of a few MiB.
 struct SmallDisk {
     directory: tempfile::TempDir,
