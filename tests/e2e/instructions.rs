@@ -127,6 +127,12 @@ fn a_run_uses_the_machines_network() {
 }
 
 #[test]
+fn a_heredoc_that_begins_with_its_interpreter_is_a_program() {
+    let bed = TestBed::with_base("FROM base\nRUN <<EOF\n#!/bin/sh -e\necho \"ran as $0\"\nEOF\n");
+    bed.build([""; 0]).success().says(&["ran as /dev/pipes/"]);
+}
+
+#[test]
 fn ignored_files_are_not_copied() {
     let bed = TestBed::with_base("FROM base\nCOPY . /all/\n");
     bed.file(".dockerignore", "**/*.log\n!keep.log\nsecret\nDockerfile\n.dockerignore\n");

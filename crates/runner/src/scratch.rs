@@ -50,7 +50,8 @@ impl Scratch {
         Ok(mkdirat(&self.files, path, Mode::from(0o755))?)
     }
 
-    /// Makes the file `path` and returns a mount of it that nothing can be executed from.
+    /// Makes the file `path` and returns a mount of it, which can be executed if `mode` says so: a
+    /// script in a heredoc is.
     ///
     /// # Errors
     /// As open(2), write(2) and chown(2).
@@ -69,7 +70,8 @@ impl Scratch {
         }
         fchmod(&file, Mode::from(mode))?;
         let mount = self.bind(path)?;
-        mount.set(inert())?;
+        let is_executable = mode & 0o111 != 0;
+        mount.set(if is_executable { inert() - MountAttrFlags::MOUNT_ATTR_NOEXEC } else { inert() })?;
         Ok(mount)
     }
 

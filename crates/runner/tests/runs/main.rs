@@ -78,6 +78,7 @@ fn main() {
             a_file_is_mounted_on_a_file_only
             later_mounts_lie_in_earlier_ones
             a_secret_has_its_mode_and_owner_and_leaves_no_trace
+            a_file_from_memory_is_executable_if_its_mode_says_so
             a_socket_is_mounted
             targets_are_resolved_inside_the_root
             the_root_may_be_a_detached_mount

@@ -83,6 +83,20 @@ pub fn a_secret_has_its_mode_and_owner_and_leaves_no_trace() {
     assert!(finish(spec).failure().contains("Permission denied"));
 }
 
+pub fn a_file_from_memory_is_executable_if_its_mode_says_so() {
+    let bed = Bed::new();
+    fs::write(bed.path("work/script"), "").unwrap();
+    let script = |mode| {
+        let mut spec = bed.script("/work/script");
+        let content = b"#!/bin/sh\necho ran\n".to_vec();
+        let source = MountSource::File { content, mode, uid: 0, gid: 0 };
+        spec.mounts = vec![Mount { source, target: "/work/script".into(), read_only: true }];
+        finish(spec)
+    };
+    assert_eq!(script(0o555).success(), "ran\n");
+    assert!(script(0o444).failure().contains("Permission denied"));
+}
+
 pub fn a_socket_is_mounted() {
     let bed = Bed::new();
     let source = tempfile::tempdir().unwrap();
