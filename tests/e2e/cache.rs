@@ -98,7 +98,7 @@ fn a_step_that_was_built_again_to_the_same_layer_does_not_rebuild_the_next() {
 
 #[test]
 fn a_failed_step_is_not_in_the_cache() {
-    let bed = TestBed::with_base("FROM base\nRUN touch /1\nRUN --network=host test -e /proc/no-such-file\n");
+    let bed = TestBed::with_base("FROM base\nRUN touch /1\nRUN test -e /no-such-file\n");
     bed.build([""; 0]).failure(1);
     let again = bed.build([""; 0]).failure(1);
     assert!(!again.stderr.contains("#3 CACHED"), "{again}");
