@@ -79,7 +79,8 @@ impl Dockerd {
 impl Drop for Dockerd {
     fn drop(&mut self) {
         let pid = self.process.id().to_string();
-        let _ = run_quietly(&mut command("kill", ["-TERM", &pid]));
+        // The shell's own kill is everywhere; the program comes in a package.
+        let _ = run_quietly(&mut command("sh", ["-c", "kill -TERM $0", &pid]));
         let start = Instant::now();
         while matches!(self.process.try_wait(), Ok(None)) {
             if start.elapsed() > STOP_LIMIT {

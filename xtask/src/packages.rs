@@ -16,10 +16,13 @@ pub struct Package {
 pub const MMDEBSTRAP: Package = Package { name: "mmdebstrap", program: "mmdebstrap" };
 
 /// What the tests run besides Docker.
-pub const TEST_TOOLS: [Package; 9] = [
+pub const TEST_TOOLS: [Package; 12] = [
     MMDEBSTRAP,
+    PYTHON,
     Package { name: "skopeo", program: "skopeo" },
     Package { name: "umoci", program: "umoci" },
+    Package { name: "buildah", program: "buildah" },
+    Package { name: "git", program: "git" },
     Package { name: "busybox-static", program: "busybox" },
     Package { name: "zstd", program: "zstd" },
     Package { name: "xz-utils", program: "xz" },
@@ -32,7 +35,7 @@ pub const TEST_TOOLS: [Package; 9] = [
 pub const DOCKER: [Package; 2] =
     [Package { name: "docker.io", program: "dockerd" }, Package { name: "runc", program: "runc" }];
 
-/// Runs the conformance cases.
+/// Runs the conformance cases, and reads archives in tests.
 pub const PYTHON: Package = Package { name: "python3", program: "python3" };
 
 /// Installs those of `packages` whose programs are missing.
