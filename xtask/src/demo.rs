@@ -31,7 +31,11 @@ pub fn demo(debian: bool) -> Result<(), Failure> {
     println!("{}, {} KiB", archive.display(), size(&archive)? / 1024);
 
     heading("lbuild build");
-    let lbuild = Lbuild { binary: &lbuild, store: &folder.join("store") };
+    let store = folder.join("store");
+    if store.exists() {
+        fs::remove_dir_all(&store).map_err(Failure::of(format!("cannot remove {}", store.display())))?;
+    }
+    let lbuild = Lbuild { binary: &lbuild, store: &store };
     let dockerfile = workspace::root().join("testdata/demo/Dockerfile");
     run_command(lbuild.command().args(["build", "--tag", IMAGE, "--file"]).arg(&dockerfile).arg(&context))?;
 

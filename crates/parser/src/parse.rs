@@ -1,8 +1,13 @@
 //! The way in: bytes to a [`Dockerfile`].
 
+use std::borrow::Cow;
+
 use crate::lint::CheckOptions;
 use crate::syntax::{self, File, Unknown};
 use crate::{Diagnostic, Dockerfile, Span, Step, text, typed};
+
+/// No more errors than this are told.
+const MAX_ERRORS: usize = 50;
 
 /// Reads a Dockerfile. Spans refer to [`text`]`(source)`.
 ///
@@ -19,20 +24,22 @@ pub fn parse(source: &[u8]) -> Result<Dockerfile, Vec<Diagnostic>> {
 /// All that is wrong, in the order of the source.
 pub fn parse_with(source: &[u8], check: Option<&CheckOptions>) -> Result<Dockerfile, Vec<Diagnostic>> {
     let (file, broken) = read(source, Unknown::Mistake);
-    let mut dockerfile = typed::dockerfile(file, check);
-    if let (Err(errors), true) = (&mut dockerfile, !broken.is_empty()) {
-        errors.extend(broken);
-        errors.sort_by_key(|error| error.span);
-        return dockerfile;
-    }
-    if broken.is_empty() { dockerfile } else { Err(broken) }
+    let mut errors = match typed::dockerfile(file, check) {
+        Ok(dockerfile) if broken.is_empty() => return Ok(dockerfile),
+        Ok(_) => Vec::new(),
+        Err(errors) => errors,
+    };
+    errors.extend(broken);
+    errors.sort_by_key(|error| error.span);
+    errors.truncate(MAX_ERRORS);
+    Err(errors)
 }
 
 /// Reads the instruction of an ONBUILD trigger from an image's configuration. Spans refer to
 /// `trigger`.
 ///
-/// `escape` is the character that BuildKit takes from no Dockerfile here: it is always `\`, unless
-/// the trigger itself holds a directive.
+/// `escape` is the escape character: BuildKit always takes `\` here, whatever the Dockerfile that
+/// the trigger comes from had.
 ///
 /// # Errors
 /// What is wrong with it, or that it is not exactly one instruction.
@@ -66,9 +73,9 @@ pub fn dump(source: &[u8]) -> Result<String, Vec<Diagnostic>> {
 fn read(source: &[u8], unknown: Unknown) -> (File, Vec<Diagnostic>) {
     let text = text(source);
     let file = syntax::parse_file(&text, '\\', unknown);
-    let broken = match text {
-        std::borrow::Cow::Borrowed(_) => Vec::new(),
-        std::borrow::Cow::Owned(ref text) => broken_instructions(source, text, &file),
+    let broken = match &text {
+        Cow::Borrowed(_) => Vec::new(),
+        Cow::Owned(text) => broken_instructions(source, text, &file),
     };
     (file, broken)
 }

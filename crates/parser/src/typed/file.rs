@@ -5,7 +5,7 @@ use crate::lint::{self, CheckOptions};
 use crate::syntax::{Command, File, Node};
 use crate::{Diagnostic, Directives, Dockerfile, Instruction, Stage};
 
-/// No more errors than this are collected.
+/// When there are so many errors, no more are looked for.
 const MAX_ERRORS: usize = 50;
 
 /// The Dockerfile that `file` is. `check` stands in for the file's own `# check=`.
@@ -35,7 +35,6 @@ pub(crate) fn dockerfile(file: File, check: Option<&CheckOptions>) -> Result<Doc
         errors.extend(nothing_to_build(&file.nodes, &stages));
     }
     if !errors.is_empty() {
-        errors.sort_by_key(|error| error.span);
         return Err(errors);
     }
     lint::syntax::stage_names(&stages, &mut warnings);
