@@ -7,7 +7,7 @@ use crate::number;
 /// The prefix under which xattrs are kept.
 const XATTR: &[u8] = b"SCHILY.xattr.";
 
-/// The records of one or more extended headers, those that this crate knows.
+/// The records of an extended header, those that this crate knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Records {
     pub path: Option<Vec<u8>>,
@@ -32,7 +32,7 @@ pub(crate) struct SparseRecords {
 }
 
 impl Records {
-    /// Reads the records of one header over those that are already known.
+    /// Reads the records of a header; a later one replaces an earlier one.
     pub fn read(&mut self, content: &[u8]) -> Result<(), &'static str> {
         let mut rest = content;
         while !rest.is_empty() {

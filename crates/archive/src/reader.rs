@@ -26,8 +26,6 @@ pub struct Reader<R> {
     headers: u64,
     /// Bytes of content of all entries so far, holes included.
     bytes: u64,
-    /// What global PAX headers said so far.
-    global: Records,
     content: Content,
     is_done: bool,
 }
@@ -48,7 +46,6 @@ impl<R: Read> Reader<R> {
             limits,
             headers: 0,
             bytes: 0,
-            global: Records::default(),
             content: Content::default(),
             is_done: false,
         }
@@ -102,7 +99,7 @@ impl<R: Read> Reader<R> {
                 }
                 b'g' => {
                     let content = self.read_extension(&block, start)?;
-                    self.add_global(&content, &extensions).map_err(malformed)?;
+                    check_global(&content, &extensions).map_err(malformed)?;
                 }
                 b'L' => {
                     let content = self.read_extension(&block, start)?;
@@ -115,17 +112,6 @@ impl<R: Read> Reader<R> {
                 _ => return self.read_entry(&block, extensions, start).map(Some),
             }
         }
-    }
-
-    fn add_global(&mut self, content: &[u8], extensions: &Extensions) -> Result<(), &'static str> {
-        self.global.read(content)?;
-        if self.global.are_of_one_entry() {
-            return Err("a global PAX header gives what only one entry can have");
-        }
-        if !extensions.is_empty() {
-            return Err("no entry follows an extended header");
-        }
-        Ok(())
     }
 
     /// The header of an entry that makes something, and the beginning of its content.
@@ -144,22 +130,20 @@ impl<R: Read> Reader<R> {
             let path = PathBuf::from(OsString::from_vec(path));
             return Err(ArchiveError::UnsupportedType { path, type_flag: char::from(block.type_flag()) });
         };
-        let (mtime, mtime_nanos) = match records.mtime.or(self.global.mtime) {
+        let (mtime, mtime_nanos) = match records.mtime {
             Some(time) => time,
             None => (block.mtime().map_err(malformed)?, 0),
         };
-        let mut xattrs = self.global.xattrs.clone();
-        xattrs.extend(records.xattrs);
         let mut header = Header {
             path,
             kind,
             mode: block.mode().map_err(malformed)?,
-            uid: id(records.uid.or(self.global.uid), || block.uid()).map_err(malformed)?,
-            gid: id(records.gid.or(self.global.gid), || block.gid()).map_err(malformed)?,
+            uid: id(records.uid, || block.uid()).map_err(malformed)?,
+            gid: id(records.gid, || block.gid()).map_err(malformed)?,
             size: 0,
             mtime,
             mtime_nanos,
-            xattrs,
+            xattrs: records.xattrs,
         };
         if header.kind == EntryKind::File {
             let stored = records.size.map_or_else(|| block.size(), Ok).map_err(malformed)?;
@@ -235,6 +219,20 @@ impl<R: Read> Read for Entry<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.reader.content.read(&mut self.reader.blocks, buffer)
     }
+}
+
+/// Checks a global PAX header, which has no effect: so Go's reader leaves it to its callers, and
+/// containerd and Docker skip it. `git archive` writes its commit there.
+fn check_global(content: &[u8], extensions: &Extensions) -> Result<(), &'static str> {
+    let mut records = Records::default();
+    records.read(content)?;
+    if records.are_of_one_entry() {
+        return Err("a global PAX header gives what only one entry can have");
+    }
+    if !extensions.is_empty() {
+        return Err("no entry follows an extended header");
+    }
+    Ok(())
 }
 
 /// What the type flag says; `None` for what makes nothing in a file system.

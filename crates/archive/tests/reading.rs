@@ -63,18 +63,20 @@ fn pax_records_override_the_header() {
 }
 
 #[test]
-fn global_records_are_of_all_entries_until_taken_back() {
+fn global_records_have_no_effect() {
     let bytes = archive([
         Raw::pax(b'g', &[("comment", "of a git commit"), ("uid", "7"), ("mtime", "9")]),
+        Raw::pax(b'g', &[("SCHILY.xattr.user.a", "x"), ("gid", "7")]),
         Raw::new(b'0', "a"),
         Raw::pax(b'x', &[("uid", "8")]),
         Raw::new(b'0', "b"),
-        Raw::pax(b'g', &[("uid", "")]),
-        Raw::new(b'0', "c"),
     ]);
     let entries = read(&bytes).unwrap();
-    let found: Vec<_> = entries.iter().map(|(header, _)| (header.uid, header.mtime)).collect();
-    assert_eq!(found, [(7, 9), (8, 9), (0, 9)]);
+    let found: Vec<_> = entries
+        .iter()
+        .map(|(header, _)| (header.uid, header.gid, header.mtime, header.xattrs.len()))
+        .collect();
+    assert_eq!(found, [(0, 0, 0, 0), (8, 0, 0, 0)]);
 }
 
 #[test]
