@@ -72,6 +72,7 @@ impl Resolver<'_> {
     fn base_triggers(&mut self, plan: &Plan, stage: usize) -> Result<Vec<String>, BuildError> {
         let planned = &plan.stages[stage];
         let platform = stage_platform(self.request, planned.platform.as_ref());
+        let is_chosen = planned.platform.is_some();
         match &planned.base {
             Base::Scratch => Ok(Vec::new()),
             Base::Stage(parent) => Ok(plan.stages[*parent]
@@ -83,12 +84,13 @@ impl Resolver<'_> {
                 })
                 .collect()),
             Base::Image(name) => {
-                let config = self.look_up(name, &platform, planned.base_span)?;
+                let config = self.look_up(name, &platform, is_chosen, planned.base_span)?;
                 Ok(config.map_or_else(Vec::new, |config| config.config.on_build))
             }
+            Base::Named(_) if planned.is_replaced => Ok(Vec::new()),
             Base::Named(name) => match self.request.named_contexts.get(name) {
                 Some(NamedContext::Image(image)) => {
-                    let config = self.look_up(image, &platform, planned.base_span)?;
+                    let config = self.look_up(image, &platform, is_chosen, planned.base_span)?;
                     Ok(config.map_or_else(Vec::new, |config| config.config.on_build))
                 }
                 _ => Ok(Vec::new()),
@@ -99,7 +101,8 @@ impl Resolver<'_> {
     /// Looks up the images that the stage copies or mounts from.
     fn origins(&mut self, plan: &Plan, stage: usize) -> Result<(), BuildError> {
         let planned = &plan.stages[stage];
-        let platform = stage_platform(self.request, planned.platform.as_ref());
+        // As in BuildKit, `--from=IMAGE` is for the target, whatever the stage is for.
+        let platform = stage_platform(self.request, None);
         for task in &planned.tasks {
             let place = if task.trigger { planned.span } else { task.step.span };
             for origin in &task.origins {
@@ -111,17 +114,19 @@ impl Resolver<'_> {
                     },
                     Origin::Context | Origin::Empty | Origin::Stage(_) => continue,
                 };
-                self.look_up(name, &platform, place)?;
+                self.look_up(name, &platform, false, place)?;
             }
         }
         Ok(())
     }
 
-    /// The configuration of an image; `None` if it is not in the store and need not be.
+    /// The configuration of an image; `None` if it is not in the store and need not be. One for another
+    /// platform serves unless the stage or the command line chose the platform.
     fn look_up(
         &mut self,
         name: &str,
         platform: &Platform,
+        is_chosen: bool,
         span: Span,
     ) -> Result<Option<ImageConfig>, BuildError> {
         let entry = (name.to_owned(), platform.clone());
@@ -133,7 +138,8 @@ impl Resolver<'_> {
             None if self.missing == Missing::Ignore => return Ok(None),
             None => return Err(no_such_image(name, span)),
         };
-        if record.platform != *platform && self.request.platform.is_some() {
+        let is_asked = is_chosen || self.request.platform.is_some();
+        if record.platform != *platform && is_asked && self.missing == Missing::Refuse {
             return Err(BuildError::WrongPlatform {
                 name: name.to_owned(),
                 found: Box::new(record.platform),
@@ -226,13 +232,21 @@ mod tests {
 
     #[test]
     fn an_image_for_another_platform_is_refused_where_a_platform_is_asked_for() {
-        for (asked, is_refused) in [(None, false), (Some(Platform::host()), true), (Some(arm()), false)] {
-            let mut bed = Bed::new("FROM a\n");
+        let host = || Some(Platform::host());
+        for (from, asked, is_refused) in [
+            ("FROM a", None, false),
+            ("FROM a", host(), true),
+            ("FROM a", Some(arm()), false),
+            ("FROM --platform=linux/arm64 a", None, false),
+            ("FROM --platform=linux/arm64 a", host(), false),
+            ("FROM --platform=linux/s390x a", None, true),
+        ] {
+            let mut bed = Bed::new(&format!("{from}\n"));
             bed.add_image("a", &arm(), |_| {});
             bed.request.platform.clone_from(&asked);
             let result = bed.prepare().map(drop);
             let refused = matches!(result, Err(BuildError::WrongPlatform { .. }));
-            assert_eq!(refused, is_refused, "{asked:?}: {result:?}");
+            assert_eq!(refused, is_refused, "{from} {asked:?}: {result:?}");
         }
     }
 

@@ -96,13 +96,8 @@ impl<'a> Contexts<'a> {
     ///
     /// # Errors
     /// [`BuildError::Interrupted`] if the stage failed.
-    pub fn layers(
-        &self,
-        solver: &Solver<'_>,
-        stage: usize,
-        origin: &Origin,
-    ) -> Result<Option<Vec<DiffId>>, BuildError> {
-        let platform = stage_platform(self.request, solver.plan.stages[stage].platform.as_ref());
+    pub fn layers(&self, solver: &Solver<'_>, origin: &Origin) -> Result<Option<Vec<DiffId>>, BuildError> {
+        let platform = stage_platform(self.request, None);
         Ok(match origin {
             Origin::Empty => Some(Vec::new()),
             Origin::Stage(index) => Some(solver.stage(*index)?.layers.clone()),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use lbuild_oci::Platform;
+use lbuild_oci::{Platform, Reference};
 use lbuild_parser::expand::Expander;
 use lbuild_parser::{Diagnostic, Dockerfile, Instruction, Span, Step};
 
@@ -57,6 +57,8 @@ pub(crate) struct PlannedStage {
     pub name: Option<String>,
     /// What it begins with.
     pub base: Base,
+    /// Whether a named context stands in for all of it: then it does nothing, triggers included.
+    pub is_replaced: bool,
     /// `--platform` of its FROM.
     pub platform: Option<Platform>,
     /// FROM as it is written.
@@ -112,7 +114,10 @@ impl Plan {
                 Ok(planned) => stages.push(planned),
                 Err(problem) => problems.push(*problem),
             }
-            for step in &stage.steps {
+            // A stage that a named context stands in for does nothing of its own.
+            let is_replaced =
+                stage.name.as_deref().is_some_and(|name| find_named(input.named, name).is_some());
+            for step in stage.steps.iter().filter(|_| !is_replaced) {
                 match origins(dockerfile, &step.instruction, input.named) {
                     Ok(origins) if problems.is_empty() => {
                         let task = Task { step: step.clone(), origins, trigger: false };
@@ -284,18 +289,19 @@ fn plan_stage(
             Some(parsed)
         }
     };
-    let named_stage = stage.name.as_deref().filter(|name| input.named.contains(*name));
+    let named_stage = stage.name.as_deref().and_then(|name| find_named(input.named, name));
+    let is_replaced = named_stage.is_some();
     let base = match (named_stage, find_earlier(dockerfile, index, &base)) {
-        (Some(name), _) => Base::Named(name.to_owned()),
+        (Some(context), _) => Base::Named(context),
         (None, Some(earlier)) => Base::Stage(earlier),
         (None, None) if base == "scratch" => Base::Scratch,
-        (None, None) if input.named.contains(&base) => Base::Named(base),
-        (None, None) => Base::Image(base),
+        (None, None) => find_named(input.named, &base).map_or(Base::Image(base), Base::Named),
     };
     Ok(PlannedStage {
         label: stage.name.clone().unwrap_or_else(|| format!("stage-{index}")),
         name: stage.name.clone(),
         base,
+        is_replaced,
         platform,
         text: stage.text.clone(),
         span: stage.span,
@@ -359,10 +365,26 @@ fn copy_origin(
 fn origin(dockerfile: &Dockerfile, from: &str, named: &BTreeSet<String>) -> Origin {
     match find_earlier(dockerfile, dockerfile.stages.len(), from) {
         Some(index) => Origin::Stage(index),
-        None if named.contains(from) => Origin::Named(from.to_owned()),
         None if from == "scratch" => Origin::Empty,
-        None => Origin::Image(from.to_owned()),
+        None => find_named(named, from).map_or_else(|| Origin::Image(from.to_owned()), Origin::Named),
     }
+}
+
+/// The named context that stands for `name`, as it was given: `--build-context debian=…` serves
+/// `docker.io/library/debian:latest` too.
+fn find_named(named: &BTreeSet<String>, name: &str) -> Option<String> {
+    if ["scratch", "context"].iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
+        return None;
+    }
+    let wanted = familiar(name);
+    named.iter().find(|context| familiar(context) == wanted).cloned()
+}
+
+/// The name as people write it, without Docker Hub's defaults.
+fn familiar(name: &str) -> String {
+    let reference = name.parse::<Reference>().map(|reference| reference.familiar());
+    let name = reference.unwrap_or_else(|_| name.to_lowercase());
+    name.strip_suffix(":latest").unwrap_or(&name).to_owned()
 }
 
 #[cfg(test)]

@@ -142,6 +142,8 @@ pub struct RunOptions {
     pub pids: Option<u64>,
     /// `--security-opt no-new-privileges`.
     pub no_new_privileges: bool,
+    /// `--allow-secret-in-layer`: a step may write its secrets into its layer.
+    pub allow_secret_in_layer: bool,
 }
 
 impl BuildRequest {

@@ -134,7 +134,12 @@ impl<'a> Solver<'a> {
         std::thread::scope(|scope| {
             for stage in self.plan.needed() {
                 let solver = &self;
-                scope.spawn(move || solver.finish_stage(stage, solver.build_stage(stage)));
+                scope.spawn(move || {
+                    let ending = Ending { solver, stage };
+                    let result = solver.build_stage(stage);
+                    std::mem::forget(ending);
+                    solver.finish_stage(stage, result);
+                });
             }
         });
         self.contexts.save_memo();
@@ -435,6 +440,18 @@ impl<'a> Solver<'a> {
             .enumerate()
             .find(|(number, _)| self.steps.get(&(place.stage, number + 1)) == Some(&place.id));
         task.map_or_else(|| stage.text.clone(), |(_, task)| task.step.text.clone())
+    }
+}
+
+/// Ends a stage that panics, so that those who wait for it do not wait forever.
+struct Ending<'a, 'b> {
+    solver: &'a Solver<'b>,
+    stage: usize,
+}
+
+impl Drop for Ending<'_, '_> {
+    fn drop(&mut self) {
+        self.solver.finish_stage(self.stage, Err(BuildError::Interrupted));
     }
 }
 

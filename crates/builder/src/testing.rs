@@ -9,7 +9,7 @@ use lbuild_runner::Cancel;
 use crate::BuildError;
 use crate::context::Contexts;
 use crate::prepared::{Prepared, Scope};
-use crate::request::BuildRequest;
+use crate::request::{BuildRequest, ContextFolder};
 use crate::solve::{Parts, Solver};
 
 /// A build that a test is about.
@@ -26,7 +26,7 @@ impl Bed {
         std::fs::create_dir(folder.path().join("context")).unwrap();
         let store = Store::open(&folder.path().join("store"), StoreOptions::default()).unwrap();
         let mut request = BuildRequest::new(dockerfile);
-        request.context = Some(folder.path().join("context"));
+        request.context = Some(ContextFolder::of_user(folder.path().join("context")));
         Self { store, request, folder }
     }
 

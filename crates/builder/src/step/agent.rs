@@ -3,9 +3,10 @@
 //! The agent's own socket belongs to the user and may not be entered by the RUN's; its owner and
 //! mode are not ours to change. So the RUN gets another socket, and what comes there is passed on.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::net::Shutdown;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -26,7 +27,9 @@ impl Agent {
     /// The agent does not answer, or the socket cannot be made.
     pub fn start(path: PathBuf, socket: &Path, mode: u32, uid: u32, gid: u32) -> io::Result<Self> {
         drop(UnixStream::connect(socket)?);
-        let listener = UnixListener::bind(&path)?;
+        let listener = bind(&path).map_err(|error| {
+            io::Error::new(error.kind(), format!("no socket can be made at {}: {error}", path.display()))
+        })?;
         fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
         chown(&path, Some(uid), Some(gid))?;
         let ended = Arc::new(AtomicBool::new(false));
@@ -47,9 +50,22 @@ impl Drop for Agent {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::SeqCst);
         // Wakes the thread that waits for a connection.
-        drop(UnixStream::connect(&self.path));
+        let _ = short(&self.path).and_then(|(_folder, path)| UnixStream::connect(path));
         let _ = fs::remove_file(&self.path);
     }
+}
+
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    let (_folder, path) = short(path)?;
+    UnixListener::bind(path)
+}
+
+/// A path of the socket that is as short as socket addresses must be, while the folder is open.
+fn short(path: &Path) -> io::Result<(File, PathBuf)> {
+    let folder = File::open(path.parent().unwrap_or(Path::new("/")))?;
+    let name = path.file_name().unwrap_or_default();
+    let path = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name);
+    Ok((folder, path))
 }
 
 fn serve(listener: &UnixListener, socket: &Path, ended: &AtomicBool) {
@@ -103,6 +119,16 @@ mod tests {
         let path = agent.path().to_owned();
         drop(agent);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_socket_may_lie_deep_in_the_file_system() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().join("real");
+        let _listener = UnixListener::bind(&real).unwrap();
+        let deep = folder.path().join("d".repeat(100)).join("e".repeat(100));
+        fs::create_dir_all(&deep).unwrap();
+        assert!(Agent::start(deep.join("own"), &real, 0o600, 0, 0).is_ok());
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Mounts of a RUN made ready: trees opened, caches locked, agents served.
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 
 use lbuild_confined::Root;
 use lbuild_layer_store::{ActiveSnapshot, CacheMountGuard, CacheMountSharing, PrepareOptions};
@@ -28,10 +30,7 @@ enum Part {
         _owner: Box<ActiveSnapshot>,
         root: Root,
     },
-    Cache {
-        _guard: CacheMountGuard,
-        root: Root,
-    },
+    Cache(Arc<CacheMountGuard>),
     Agent(Agent),
     None,
 }
@@ -46,10 +45,11 @@ impl<'a> Attached<'a> {
         place: StepPlace,
         mounts: &'a [ResolvedMount],
     ) -> Result<Self, BuildError> {
+        let caches = caches(solver, place, mounts)?;
         let parts = mounts.iter().map(|mount| match mount {
             ResolvedMount::Bind { files, source, .. } => bind(solver, place, files, source),
-            ResolvedMount::Cache(cache) => self::cache(solver, place, &cache.files, cache),
-            ResolvedMount::Ssh { socket, mode, uid, gid, id, .. } => {
+            ResolvedMount::Cache(cache) => Ok(Part::Cache(Arc::clone(&caches[cache.directory.as_str()]))),
+            ResolvedMount::Ssh { socket: Some(socket), mode, uid, gid, id, .. } => {
                 let path = solver.store.scratch()?.join("agent");
                 let agent = Agent::start(path, socket, *mode, *uid, *gid).map_err(|error| {
                     Problem::because(format!("cannot reach SSH agent {id:?} at {}", socket.display()), error)
@@ -58,7 +58,9 @@ impl<'a> Attached<'a> {
                 })?;
                 Ok(Part::Agent(agent))
             }
-            ResolvedMount::Tmpfs { .. } | ResolvedMount::Secret(_) => Ok(Part::None),
+            ResolvedMount::Tmpfs { .. }
+            | ResolvedMount::Secret(_)
+            | ResolvedMount::Ssh { socket: None, .. } => Ok(Part::None),
         });
         Ok(Self { mounts, parts: parts.collect::<Result<_, BuildError>>()? })
     }
@@ -83,8 +85,8 @@ fn runner_mount(mount: &ResolvedMount, part: &Part) -> Result<Option<Mount>, Pro
             target: target.clone(),
             read_only: *read_only,
         },
-        (ResolvedMount::Cache(cache), Part::Cache { root, .. }) => Mount {
-            source: MountSource::Tree(root.try_clone()?.into_fd()),
+        (ResolvedMount::Cache(cache), Part::Cache(guard)) => Mount {
+            source: MountSource::Tree(guard.root().try_clone()?.into_fd()),
             target: cache.target.clone(),
             read_only: cache.read_only,
         },
@@ -128,23 +130,43 @@ fn bind(solver: &Solver<'_>, place: StepPlace, files: &Files, source: &str) -> R
     Ok(Part::Tree { _owner: Box::new(active), root })
 }
 
-fn cache(
+/// Takes the caches of a RUN, each directory once, however many mounts show it. All runs take them
+/// in the same order, so that no two wait for each other.
+fn caches<'a>(
     solver: &Solver<'_>,
     place: StepPlace,
-    files: &Files,
+    mounts: &'a [ResolvedMount],
+) -> Result<BTreeMap<&'a str, Arc<CacheMountGuard>>, BuildError> {
+    let mut wanted: BTreeMap<&str, &CacheMount> = BTreeMap::new();
+    for mount in mounts {
+        if let ResolvedMount::Cache(cache) = mount {
+            let known = wanted.entry(&cache.directory).or_insert(cache);
+            // The narrowest sharing that any of the mounts asks for.
+            if known.sharing == Sharing::Shared {
+                *known = cache;
+            }
+        }
+    }
+    let take = |(directory, cache): (&'a str, &CacheMount)| {
+        Ok((directory, Arc::new(take_cache(solver, place, cache)?)))
+    };
+    wanted.into_iter().map(take).collect()
+}
+
+fn take_cache(
+    solver: &Solver<'_>,
+    place: StepPlace,
     cache: &CacheMount,
-) -> Result<Part, BuildError> {
+) -> Result<CacheMountGuard, BuildError> {
     let sharing = match cache.sharing {
         Sharing::Shared => CacheMountSharing::Shared,
         Sharing::Private => CacheMountSharing::Private,
         Sharing::Locked => CacheMountSharing::Locked,
     };
     let cancelled = || solver.cancel.is_cancelled();
-    let mut fill = |root: &Root| fill(solver, place, files, cache, root);
+    let mut fill = |root: &Root| fill(solver, place, &cache.files, cache, root);
     let guard = solver.store.cache_mount(&cache.directory, sharing, &cancelled, &mut fill)?;
-    let guard = guard.ok_or(BuildError::Interrupted)?;
-    let root = guard.root().try_clone().map_err(BuildError::io("cannot open a cache mount"))?;
-    Ok(Part::Cache { _guard: guard, root })
+    guard.ok_or(BuildError::Interrupted)
 }
 
 /// Gives a new cache its first content, owner and mode.

@@ -5,7 +5,7 @@
 //! on the way look: they are made alike, so that `COPY --link x /tmp/` leaves /tmp as it is.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lbuild_confined::Root;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid, chmodat, chownat};
@@ -24,7 +24,7 @@ pub(crate) struct Landing {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Directory {
-    path: PathBuf,
+    path: String,
     mode: u32,
     uid: u32,
     gid: u32,
@@ -34,11 +34,18 @@ impl Landing {
     /// Finds `destination`, as written below `workdir`, in the base.
     ///
     /// # Errors
-    /// Symbolic links that lead in a circle, or the base cannot be read.
+    /// Symbolic links that lead in a circle or to a name that is no UTF-8, or the base cannot be read.
     pub fn find(base: &Root, workdir: &str, destination: &str) -> io::Result<Self> {
         let resolved = base.resolve(absolute(workdir, destination))?;
+        let not_text = || {
+            io::Error::new(
+                io::ErrorKind::InvalidFilename,
+                "a symbolic link leads to a name that is not UTF-8",
+            )
+        };
+        let mut path = resolved.to_str().ok_or_else(not_text)?.to_owned();
         let mut directories = Vec::new();
-        let mut ancestors: Vec<&Path> = resolved.ancestors().collect();
+        let mut ancestors: Vec<&str> = resolved.ancestors().filter_map(Path::to_str).collect();
         ancestors.reverse();
         for path in ancestors.into_iter().skip(1) {
             match base.lstat(path) {
@@ -53,7 +60,6 @@ impl Landing {
                 _ => break,
             }
         }
-        let mut path = resolved.to_string_lossy().into_owned();
         if destination.ends_with('/') || destination.ends_with("/.") || destination == "." {
             path.push('/');
         }
@@ -95,6 +101,15 @@ mod tests {
         let made = fs::metadata(empty.path().join("var/tmp")).unwrap();
         assert_eq!(made.permissions().mode() & 0o7777, 0o1777);
         assert!(!empty.path().join("var/tmp/new").exists());
+    }
+
+    #[test]
+    fn a_link_to_a_name_that_is_no_text_is_an_error() {
+        use std::os::unix::ffi::OsStrExt;
+
+        let base = tempfile::tempdir().unwrap();
+        symlink(std::ffi::OsStr::from_bytes(b"/b\xff"), base.path().join("link")).unwrap();
+        assert!(Landing::find(&Root::open(base.path()).unwrap(), "/", "/link/").is_err());
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod command;
 pub(crate) mod link;
 pub(crate) mod mount;
 pub(crate) mod run;
+mod secret_search;
 pub(crate) mod stubs;
 mod surroundings;
 pub(crate) mod transfer;

@@ -1,6 +1,6 @@
 //! `RUN --mount`: what each mount shows, and what of it counts for the cache.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lbuild_oci::{ChainId, DiffId};
 use lbuild_parser::{Mount, MountKind, Sharing};
@@ -29,8 +29,8 @@ pub(crate) enum ResolvedMount {
     Tmpfs { target: PathBuf, size: Option<u64> },
     /// A secret as a file or a variable or both.
     Secret(SecretMount),
-    /// An agent's socket.
-    Ssh { id: String, target: PathBuf, socket: PathBuf, mode: u32, uid: u32, gid: u32 },
+    /// An agent's socket; nothing is there if none was given, but SSH_AUTH_SOCK names it.
+    Ssh { id: String, target: PathBuf, socket: Option<PathBuf>, mode: u32, uid: u32, gid: u32 },
 }
 
 /// The tree that a mount's files come from.
@@ -83,9 +83,9 @@ impl std::fmt::Debug for SecretMount {
 ///
 /// # Errors
 /// As [`crate::context::Contexts::layers`].
-pub(crate) fn files(solver: &Solver<'_>, stage: usize, origins: &[Origin]) -> Result<Vec<Files>, BuildError> {
+pub(crate) fn files(solver: &Solver<'_>, origins: &[Origin]) -> Result<Vec<Files>, BuildError> {
     let files = |origin: &Origin| {
-        let layers = solver.contexts.layers(solver, stage, origin)?;
+        let layers = solver.contexts.layers(solver, origin)?;
         Ok(Files { origin: origin.clone(), layers })
     };
     origins.iter().map(files).collect()
@@ -120,11 +120,13 @@ pub(crate) fn resolve(
             }
             MountKind::Secret => resolved.extend(secret(solver, state, mount, &words)?),
             MountKind::Ssh => {
-                resolved.extend(ssh(solver, state, mount, &words, agents)?);
+                resolved.push(ssh(solver, state, mount, &words, agents)?);
                 agents += 1;
             }
         }
     }
+    // As in BuildKit, so that a mount below another one is not hidden by it.
+    resolved.sort_by(|one, other| one.target().cmp(&other.target()));
     Ok(resolved)
 }
 
@@ -266,27 +268,25 @@ fn ssh(
     mount: &Mount,
     words: &Words,
     number: usize,
-) -> Result<Option<ResolvedMount>, Problem> {
+) -> Result<ResolvedMount, Problem> {
     let id = agent_id(mount);
     let target = match &words.target {
         Some(_) => words.target(state)?,
         None => PathBuf::from(format!("/run/buildkit/ssh_agent.{number}")),
     };
-    match solver.request.ssh.get(&id) {
-        Some(socket) => Ok(Some(ResolvedMount::Ssh {
-            target,
-            socket: socket.clone(),
-            mode: mount.mode.unwrap_or(0o600),
-            uid: mount.uid.unwrap_or(0),
-            gid: mount.gid.unwrap_or(0),
-            id,
-        })),
-        None if mount.required => {
-            Err(Problem::new(format!("SSH agent {id:?} is required and was not given"))
-                .help(format!("pass it with --ssh {id}")))
-        }
-        None => Ok(None),
+    let socket = solver.request.ssh.get(&id).cloned();
+    if socket.is_none() && mount.required {
+        return Err(Problem::new(format!("SSH agent {id:?} is required and was not given"))
+            .help(format!("pass it with --ssh {id}")));
     }
+    Ok(ResolvedMount::Ssh {
+        target,
+        socket,
+        mode: mount.mode.unwrap_or(0o600),
+        uid: mount.uid.unwrap_or(0),
+        gid: mount.gid.unwrap_or(0),
+        id,
+    })
 }
 
 impl ResolvedMount {
@@ -297,12 +297,29 @@ impl ResolvedMount {
             Self::Bind { source, target, read_only, .. } => {
                 json!({"type": "bind", "source": source, "target": target, "read only": read_only})
             }
-            Self::Cache(cache) => json!({"type": "cache", "id": cache.id, "target": cache.target}),
+            Self::Cache(cache) => json!({
+                "type": "cache", "id": cache.id, "target": cache.target,
+                "directory": cache.directory, "read only": cache.read_only,
+            }),
             Self::Tmpfs { target, size } => json!({"type": "tmpfs", "target": target, "size": size}),
             Self::Secret(secret) => {
-                json!({"type": "secret", "id": secret.id, "target": secret.target, "variable": secret.variable})
+                json!({
+                    "type": "secret", "id": secret.id, "target": secret.target, "variable": secret.variable,
+                    "mode": secret.mode, "uid": secret.uid, "gid": secret.gid,
+                })
             }
-            Self::Ssh { id, target, .. } => json!({"type": "ssh", "id": id, "target": target}),
+            Self::Ssh { id, target, mode, uid, gid, .. } => {
+                json!({"type": "ssh", "id": id, "target": target, "mode": mode, "uid": uid, "gid": gid})
+            }
+        }
+    }
+
+    /// Where it is mounted; `None` for a secret that is only a variable.
+    fn target(&self) -> Option<&Path> {
+        match self {
+            Self::Bind { target, .. } | Self::Tmpfs { target, .. } | Self::Ssh { target, .. } => Some(target),
+            Self::Cache(cache) => Some(&cache.target),
+            Self::Secret(secret) => secret.target.as_deref(),
         }
     }
 }

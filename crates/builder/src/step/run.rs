@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use lbuild_layer_store::ActiveSnapshot;
+use lbuild_oci::Platform;
 use lbuild_parser::{Network, Run, Security};
 use lbuild_runner::{Exit, Mount, MountSource, RunError, RunSpec, Stdin, User};
 use rustix::fs::{AtFlags, Gid, Mode, Uid, chownat};
@@ -20,6 +21,7 @@ use crate::state::StageState;
 use crate::step::attached::Attached;
 use crate::step::command::{Command, SCRIPT_FOLDER};
 use crate::step::mount::{self, Files, ResolvedMount, SecretMount};
+use crate::step::secret_search::SecretSearch;
 use crate::step::stubs::StubError;
 use crate::step::surroundings;
 use crate::user::{ProcessUser, process_user};
@@ -35,6 +37,19 @@ struct Resolved {
     security: Security,
 }
 
+impl Resolved {
+    fn secrets(&self) -> impl Iterator<Item = &SecretMount> {
+        self.mounts.iter().filter_map(|mount| match mount {
+            ResolvedMount::Secret(secret) => Some(secret),
+            _ => None,
+        })
+    }
+
+    fn has_secrets(&self) -> bool {
+        self.secrets().next().is_some()
+    }
+}
+
 /// Applies a RUN.
 ///
 /// # Errors
@@ -46,7 +61,7 @@ pub(crate) fn run(
     run: &Run,
     origins: &[Origin],
 ) -> Result<(), BuildError> {
-    let files = mount::files(solver, place.stage, origins)?;
+    let files = mount::files(solver, origins)?;
     let resolved = resolve(solver, state, run, files).map_err(|problem| problem.at(place.span))?;
     let key = key(solver, place, state, &resolved)?;
     let history = history(state, &resolved.command);
@@ -69,8 +84,14 @@ fn resolve(
         return Err(Problem::new("RUN --security=insecure is not allowed")
             .help("if you trust this Dockerfile, build with --allow security.insecure"));
     }
-    if run.network == Some(Network::Host) && !allowed.contains(&Entitlement::NetworkHost) {
+    let host_allowed =
+        allowed.contains(&Entitlement::NetworkHost) || solver.request.run.network == Some(Network::Host);
+    if run.network == Some(Network::Host) && !host_allowed {
         return Err(Problem::new("RUN --network=host is not allowed").help("build with --allow network.host"));
+    }
+    if let Some(device) = run.devices.iter().find(|device| device.required) {
+        return Err(Problem::new(format!("RUN --device={}: there are no CDI devices here", device.name))
+            .help("leave `required` out if the command can do without the device"));
     }
     Ok(Resolved {
         command: Command::new(state, run),
@@ -87,8 +108,8 @@ fn key(
     resolved: &Resolved,
 ) -> Result<Key, BuildError> {
     let request = &solver.request.run;
-    let variables: Vec<_> =
-        state.environment.iter().filter(|(name, _)| !crate::arguments::is_proxy(name)).collect();
+    // Proxies given to the build without an ARG are no part of the stage's environment.
+    let variables: Vec<_> = state.environment.iter().collect();
     let mut mounts = Vec::new();
     for mount in &resolved.mounts {
         let mut key = mount.key();
@@ -112,7 +133,8 @@ fn key(
         .with("ulimits", &request.ulimits)
         .with("no new privileges", request.no_new_privileges)
         .with("platform", state.platform().to_string())
-        .with("source date epoch", solver.request.source_date_epoch))
+        .with("source date epoch", solver.request.source_date_epoch)
+        .with("secret in layer", resolved.has_secrets() && request.allow_secret_in_layer))
 }
 
 /// The entry that `docker history` shows.
@@ -156,11 +178,27 @@ fn execute(
     let exit = lbuild_runner::run(spec, &mut output, solver.cancel);
     let command = resolved.command.words.join(" ");
     match exit {
-        Ok(Exit::Code(0)) => Ok(active),
+        Ok(Exit::Code(0)) => {
+            search_for_secrets(solver, resolved, &active).map_err(at)?;
+            Ok(active)
+        }
         Ok(exit) => Err(failed(place, command, exit, last)),
         Err(RunError::Cancelled) => Err(BuildError::Interrupted),
         Err(error) => Err(at(not_started(error, state))),
     }
+}
+
+/// Refuses a step that wrote a secret of its own into a file of the layer.
+fn search_for_secrets(
+    solver: &Solver<'_>,
+    resolved: &Resolved,
+    active: &ActiveSnapshot,
+) -> Result<(), Problem> {
+    if solver.request.run.allow_secret_in_layer {
+        return Ok(());
+    }
+    let secrets = resolved.secrets().map(|secret| (secret.id.as_str(), secret.content.as_slice()));
+    SecretSearch::new(secrets)?.search(active)
 }
 
 /// The mount points that the mounts need, and whether each is a directory.
@@ -216,12 +254,8 @@ fn spec(
     mounts: Vec<Mount>,
 ) -> Result<RunSpec, Problem> {
     let request = solver.request;
-    let secrets = resolved.mounts.iter().filter_map(|mount| match mount {
-        ResolvedMount::Secret(SecretMount { variable: Some(name), content, .. }) => {
-            Some((name.clone(), content.clone()))
-        }
-        _ => None,
-    });
+    let secrets =
+        resolved.secrets().filter_map(|secret| Some((secret.variable.clone()?, secret.content.clone())));
     let mut env = surroundings::variables(request, state, secrets.collect(), &user);
     let agent = resolved.mounts.iter().find_map(|mount| match mount {
         ResolvedMount::Ssh { target, .. } => Some(target),
@@ -300,6 +334,9 @@ fn not_started(error: RunError, state: &StageState) -> Problem {
         RunError::NotFound { .. } => {
             "the image has no such program; for the shell form, SHELL names another shell"
         }
+        RunError::NotExecutable { .. } if state.platform().architecture != Platform::host().architecture => {
+            return Problem::from(error).help(foreign(&state.platform()));
+        }
         RunError::NotExecutable { .. } => {
             "check the file's mode, its interpreter line and that it is made for this processor"
         }
@@ -307,4 +344,15 @@ fn not_started(error: RunError, state: &StageState) -> Problem {
         RunError::Setup { .. } | RunError::Cancelled => return Problem::from(error),
     };
     Problem::from(error).help(help)
+}
+
+/// What a RUN for another kind of machine lacks.
+fn foreign(platform: &Platform) -> String {
+    format!(
+        "the stage is for {platform} and this machine is {}: to run it, register an emulator for {} with \
+         binfmt_misc and its flag F (the package qemu-user-static does), or run the step in a stage FROM \
+         --platform=$BUILDPLATFORM",
+        Platform::host(),
+        platform.architecture
+    )
 }

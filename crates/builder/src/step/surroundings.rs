@@ -30,7 +30,10 @@ pub(crate) fn variables(
     let mut variables: Vec<(OsString, OsString)> =
         state.environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
     let proxies = request.build_args.iter().filter(|(name, _)| is_proxy(name));
-    let proxies = proxies.map(|(name, value)| (name.into(), value.into()));
+    // Programs look for either spelling.
+    let proxies = proxies.flat_map(|(name, value)| {
+        [name.to_uppercase(), name.to_lowercase()].map(|name| (name.into(), value.into()))
+    });
     let secrets = secrets.into_iter().map(|(name, value)| (name.into(), OsString::from_vec(value)));
     for (name, value) in proxies.chain(secrets) {
         variables.retain(|(known, _)| *known != name);
@@ -93,8 +96,8 @@ mod tests {
         let user = ProcessUser { uid: 0, gid: 0, groups: Vec::new(), home: "/root".into() };
         let variables = variables(&request, &state, vec![("TOKEN".into(), b"secret".to_vec())], &user);
         let names: Vec<_> = variables.iter().map(|(name, _)| name.to_str().unwrap()).collect();
-        assert_eq!(names, ["PATH", "HTTP_PROXY", "TOKEN", "HOME"]);
-        assert_eq!(variables[2].1, "secret");
+        assert_eq!(names, ["PATH", "HTTP_PROXY", "http_proxy", "TOKEN", "HOME"]);
+        assert_eq!(variables[3].1, "secret");
     }
 
     #[test]

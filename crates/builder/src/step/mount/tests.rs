@@ -117,7 +117,6 @@ fn what_is_not_given_is_left_out_unless_it_is_required() {
     for (options, error) in [
         ("--mount=type=secret,id=other", None),
         ("--mount=type=secret,id=other,required", Some("secret \"other\" is required and was not given")),
-        ("--mount=type=ssh,id=other", None),
         (
             "--mount=type=ssh,id=other,required=true",
             Some("SSH agent \"other\" is required and was not given"),
@@ -129,6 +128,12 @@ fn what_is_not_given_is_left_out_unless_it_is_required() {
             (other, _) => panic!("{options}: {other:?}"),
         }
     }
+}
+
+#[test]
+fn the_place_of_an_agent_that_is_not_given_is_empty() {
+    assert!(matches!(one("--mount=type=ssh,id=other"), ResolvedMount::Ssh { socket: None, .. }));
+    assert!(matches!(one("--mount=type=ssh"), ResolvedMount::Ssh { socket: Some(_), .. }));
 }
 
 #[test]
