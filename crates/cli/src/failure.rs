@@ -59,6 +59,16 @@ impl Failure {
             .help("`lbuild images` lists what is there")
     }
 
+    /// The same with what was being done, where the error does not tell.
+    pub fn during(self, what: impl Into<String>) -> Self {
+        match self {
+            Self::Error { exit, error: source, help } => {
+                Self::Error { exit, error: Box::new(Doing { what: what.into(), source }), help }
+            }
+            told => told,
+        }
+    }
+
     /// The same with advice.
     pub fn help(mut self, text: impl Into<String>) -> Self {
         if let Self::Error { help, .. } = &mut self {
@@ -179,9 +189,11 @@ fn store_exit(error: &StoreError) -> (Exit, Option<String>) {
         StoreError::UnknownImage(_) | StoreError::Ambiguous { .. } => {
             (Exit::Failed, Some("`lbuild images --no-trunc` lists what is there".to_owned()))
         }
-        StoreError::ReservedName { .. } | StoreError::BadLayer { .. } | StoreError::TooManyLayers { .. } => {
-            (Exit::Failed, None)
-        }
+        StoreError::ReservedName { .. }
+        | StoreError::BadLayer { .. }
+        | StoreError::TooManyLayers { .. }
+        | StoreError::Mounted(_)
+        | StoreError::NotMounted { .. } => (Exit::Failed, None),
         _ => (Exit::Store, None),
     }
 }

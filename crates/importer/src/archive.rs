@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{BufReader, Read};
 use std::path::{Component, Path};
 
-use lbuild_archive::{ArchiveError, Entry, EntryKind, Reader, decompress};
+use lbuild_archive::{ArchiveError, Entry, EntryKind, Reader, decompress_within};
 use lbuild_layer_store::Store;
 use lbuild_oci::Digest;
 
@@ -44,7 +44,7 @@ enum Kept {
 impl<'a> ArchiveSource<'a> {
     /// Reads all of `reader`, compressed or not.
     pub fn read(store: &'a Store, reader: impl Read, limits: &Limits) -> Result<Self, ImportError> {
-        let (_, stream) = decompress(reader).map_err(ArchiveError::Read)?;
+        let (_, stream) = decompress_within(reader, &limits.archive).map_err(ArchiveError::Read)?;
         let mut archive = Reader::new(BufReader::new(stream), limits.archive);
         let mut source = Self { store, files: BTreeMap::new() };
         let mut memory = MEMORY;
@@ -104,9 +104,7 @@ impl<'a> ArchiveSource<'a> {
         reader: &mut dyn Read,
         expected: Option<&Digest>,
     ) -> Result<Stored, ImportError> {
-        let result = self.store.write_blob(reader, expected);
-        let (digest, size) = result.map_err(|source| ImportError::Store { what: path.to_owned(), source })?;
-        Ok(Stored { digest, size })
+        Stored::keep(self.store, path, reader, expected)
     }
 
     fn file(&self, path: &str) -> Result<Option<&Kept>, ImportError> {

@@ -63,9 +63,7 @@ impl Source for FolderSource<'_> {
         }
         // One byte more than there is tells a file that grows.
         let mut reader = file.by_ref().take(metadata.len() + 1);
-        let result = self.store.write_blob(&mut reader, None);
-        let (digest, size) = result.map_err(|source| ImportError::Store { what: path.to_owned(), source })?;
-        let stored = Stored { digest, size };
+        let stored = Stored::keep(self.store, path, &mut reader, None)?;
         self.stored.borrow_mut().insert(path.to_owned(), stored);
         Ok(Some(stored))
     }

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use lbuild_archive::{Compression, decompress};
+use lbuild_archive::{Compression, decompress_within};
 use lbuild_layer_store::{Blob, Layer, Store};
 use lbuild_oci::{DiffId, Digest, Hasher, MediaType};
 
@@ -67,8 +67,9 @@ fn verify(store: &Store, claim: &Claim, limits: &Limits) -> Result<Layer, Import
     }
     let unreadable = |source| ImportError::Layer { layer: digest, source };
     let file = store.open_blob(&digest).map_err(|source| keep_error(digest, source))?;
-    let (compression, tar) = decompress(file).map_err(unreadable)?;
-    let mut tar = Bounded::new(tar, size, limits.layer, limits.ratio);
+    let ratio = lbuild_archive::Limits { ratio: limits.ratio, ..limits.archive };
+    let (compression, tar) = decompress_within(file, &ratio).map_err(unreadable)?;
+    let mut tar = Bounded::new(tar, limits.layer);
     let media_type = match compression {
         Compression::Gzip => MediaType::LayerGzip,
         Compression::Zstd => MediaType::LayerZstd,
@@ -93,12 +94,11 @@ fn known(store: &Store, claim: &Claim) -> Result<Option<Layer>, ImportError> {
 
 /// A layer that is compressed as Docker reads and no image may have: its tar is kept instead.
 fn unpacked(store: &Store, claim: &Claim, tar: &mut dyn Read) -> Result<Layer, ImportError> {
-    let (digest, size) =
-        store.write_blob(tar, None).map_err(|source| keep_error(claim.blob.digest, source))?;
-    if digest != *claim.diff_id.digest() {
-        return Err(mismatch(claim, digest));
+    let stored = Stored::keep(store, &format!("layer {}", claim.blob.digest), tar, None)?;
+    if stored.digest != *claim.diff_id.digest() {
+        return Err(mismatch(claim, stored.digest));
     }
-    Ok(imported(claim.diff_id, size, Stored { digest, size }, MediaType::Layer))
+    Ok(imported(claim.diff_id, stored.size, stored, MediaType::Layer))
 }
 
 fn imported(diff_id: DiffId, size: u64, blob: Stored, media_type: MediaType) -> Layer {

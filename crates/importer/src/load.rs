@@ -33,7 +33,7 @@ pub struct Limits {
     pub document: u64,
     /// Bytes of one layer, uncompressed.
     pub layer: u64,
-    /// Uncompressed bytes of a layer for each byte of its blob; counts beyond the first GiB.
+    /// Uncompressed bytes of a layer for each byte of its blob; counts beyond the first 4 GiB.
     pub ratio: u64,
     /// Bounds on the archive itself.
     pub archive: lbuild_archive::Limits,

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use lbuild_oci::{MediaType, Platform};
+use lbuild_oci::{Digest, MediaType, Platform};
 
 use crate::candidate::{Candidate, LayerFile};
 use crate::document::{Descriptor, Document, Manifest};
@@ -11,6 +11,9 @@ use crate::{ImportError, LoadOptions};
 
 /// Indexes within indexes; BuildKit writes two deep.
 const MAX_DEPTH: usize = 4;
+
+/// Descriptors of all indexes that are looked at; no registry serves an image for so many platforms.
+const MAX_DESCRIPTORS: usize = 4096;
 
 /// Whether each of `descriptors` is for another platform.
 pub(crate) fn are_alternatives(descriptors: &[Descriptor]) -> bool {
@@ -27,10 +30,11 @@ pub(crate) fn choose(
     alternatives: Vec<Descriptor>,
     options: &LoadOptions,
 ) -> Result<Candidate, ImportError> {
-    let mut manifests = Vec::new();
+    let mut expansion = Expansion::new(source, options.limits.document);
     for descriptor in alternatives {
-        expand(source, descriptor, options, MAX_DEPTH, &mut manifests)?;
+        expansion.add(descriptor, MAX_DEPTH)?;
     }
+    let manifests = expansion.manifests;
     if let ([only], None) = (&manifests[..], &options.platform) {
         return read(source, only, options);
     }
@@ -57,33 +61,53 @@ fn platform_of(descriptor: &Descriptor) -> Option<Platform> {
     descriptor.platform.as_ref()?.normalised()
 }
 
-/// Adds the manifests that `descriptor` leads to.
-fn expand(
-    source: &dyn Source,
-    descriptor: Descriptor,
-    options: &LoadOptions,
-    depth: usize,
-    manifests: &mut Vec<Descriptor>,
-) -> Result<(), ImportError> {
-    if descriptor.is_attestation() {
-        return Ok(());
+/// Collects the manifests that descriptors lead to, each once: indexes that name one another several
+/// times would otherwise multiply.
+struct Expansion<'a> {
+    source: &'a dyn Source,
+    /// Bytes of an index.
+    limit: u64,
+    manifests: Vec<Descriptor>,
+    indexes: HashSet<Digest>,
+    /// How many were looked at.
+    descriptors: usize,
+}
+
+impl<'a> Expansion<'a> {
+    fn new(source: &'a dyn Source, limit: u64) -> Self {
+        Self { source, limit, manifests: Vec::new(), indexes: HashSet::new(), descriptors: 0 }
     }
-    if descriptor.media_type != MediaType::Index {
-        manifests.push(descriptor);
-        return Ok(());
-    }
-    let path = blob_path(&descriptor.digest);
-    if depth == 0 {
-        let reason = format!("it is an index within {MAX_DEPTH} indexes");
-        return Err(ImportError::Invalid { path, reason });
-    }
-    let bytes = described_document(source, &descriptor, options.limits.document)?;
-    if let Document::Index(index) = Document::parse(&path, &bytes, &descriptor.media_type)? {
-        for inner in index.manifests {
-            expand(source, inner, options, depth - 1, manifests)?;
+
+    /// Adds what `descriptor` leads to through at most `depth` indexes.
+    fn add(&mut self, descriptor: Descriptor, depth: usize) -> Result<(), ImportError> {
+        let path = blob_path(&descriptor.digest);
+        self.descriptors += 1;
+        if self.descriptors > MAX_DESCRIPTORS {
+            let reason = format!("it is one of more than {MAX_DESCRIPTORS} images that are alternatives");
+            return Err(ImportError::Invalid { path, reason });
         }
+        if descriptor.is_attestation() {
+            return Ok(());
+        }
+        if descriptor.media_type != MediaType::Index {
+            self.manifests.push(descriptor);
+            return Ok(());
+        }
+        if depth == 0 {
+            let reason = format!("it is an index within {MAX_DEPTH} indexes");
+            return Err(ImportError::Invalid { path, reason });
+        }
+        if !self.indexes.insert(descriptor.digest) {
+            return Ok(());
+        }
+        let bytes = described_document(self.source, &descriptor, self.limit)?;
+        if let Document::Index(index) = Document::parse(&path, &bytes, &descriptor.media_type)? {
+            for inner in index.manifests {
+                self.add(inner, depth - 1)?;
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Reads the manifest that `descriptor` names, and its configuration.

@@ -1,5 +1,8 @@
 //! Where an image's files come from.
 
+use std::io::{self, Read};
+
+use lbuild_layer_store::Store;
 use lbuild_oci::{Digest, MediaType};
 
 use crate::ImportError;
@@ -12,6 +15,45 @@ pub(crate) struct Stored {
     pub digest: Digest,
     /// In bytes.
     pub size: u64,
+}
+
+impl Stored {
+    /// Makes what `reader` gives a blob of the store. `path` is what errors call it.
+    ///
+    /// # Errors
+    /// [`ImportError::Read`] if `reader` fails, [`ImportError::Store`] otherwise.
+    pub fn keep(
+        store: &Store,
+        path: &str,
+        reader: &mut dyn Read,
+        expected: Option<&Digest>,
+    ) -> Result<Self, ImportError> {
+        let mut reader = Watched { inner: reader, error: None };
+        let result = store.write_blob(&mut reader, expected);
+        match (result, reader.error) {
+            (Ok((digest, size)), _) => Ok(Self { digest, size }),
+            (Err(_), Some(source)) => Err(ImportError::Read { path: path.to_owned(), source }),
+            (Err(source), None) => Err(ImportError::Store { what: path.to_owned(), source }),
+        }
+    }
+}
+
+/// Remembers an error of the reader: what cannot be read is no failure of the store.
+struct Watched<'a> {
+    inner: &'a mut dyn Read,
+    error: Option<io::Error>,
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buffer).map_err(|error| {
+            let kind = error.kind();
+            if kind != io::ErrorKind::Interrupted {
+                self.error = Some(error);
+            }
+            kind.into()
+        })
+    }
 }
 
 /// An archive or a folder that holds images.

@@ -1,11 +1,8 @@
-//! A reader that stops what unpacks to more than is allowed.
+//! A reader that stops what is longer than is allowed.
 
 use std::io::{self, Read};
 
-/// Below this many bytes the ratio does not count: small layers of zeros are honest.
-const RATIO_FREE: u64 = 1 << 30;
-
-/// Passes on at most the bytes that an honest layer has, and fails with `FileTooLarge` beyond.
+/// Passes on at most so many bytes, and fails with `FileTooLarge` beyond.
 pub(crate) struct Bounded<R> {
     inner: R,
     left: u64,
@@ -13,10 +10,8 @@ pub(crate) struct Bounded<R> {
 }
 
 impl<R: Read> Bounded<R> {
-    /// `compressed` is the length of the blob, `layer` and `ratio` are those of
-    /// [`Limits`](crate::Limits).
-    pub fn new(inner: R, compressed: u64, layer: u64, ratio: u64) -> Self {
-        let limit = layer.min(compressed.saturating_mul(ratio).max(RATIO_FREE));
+    /// Allows `limit` bytes.
+    pub fn new(inner: R, limit: u64) -> Self {
         Self { inner, left: limit, limit }
     }
 }
@@ -37,22 +32,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_smaller_of_both_limits_counts() {
-        let gib = 1u64 << 30;
-        for (compressed, layer, ratio, expected) in [
-            (10, 1 << 40, 100, gib),
-            (gib, 1 << 40, 100, 100 * gib),
-            (gib, 5, 100, 5),
-            (u64::MAX, 1 << 40, 100, 1 << 40),
-        ] {
-            assert_eq!(Bounded::new(io::empty(), compressed, layer, ratio).limit, expected);
-        }
-    }
-
-    #[test]
     fn reading_beyond_the_limit_fails() {
         let read = |length: u64| {
-            let mut reader = Bounded::new(io::repeat(0).take(length), 1, 100, 1);
+            let mut reader = Bounded::new(io::repeat(0).take(length), 100);
             io::copy(&mut reader, &mut io::sink())
         };
         assert_eq!(read(100).unwrap(), 100);

@@ -138,7 +138,8 @@ fn damaged_compression_is_an_error() {
 fn truncated_archives_are_refused() {
     for archive in [layout().tar(), docker_archive().tar()] {
         for length in (0..archive.len() - 1024).step_by(700) {
-            refused(&archive[..length]);
+            let error = refused(&archive[..length]);
+            assert!(!matches!(error, ImportError::Store { .. }), "the store is not to blame: {error}");
         }
     }
 }
@@ -220,6 +221,31 @@ fn indexes_end_somewhere() {
     }
     add_index(&mut files, &[descriptor]);
     assert!(matches!(refused(&files.tar()), ImportError::Invalid { .. }));
+}
+
+#[test]
+fn indexes_that_name_one_another_often_are_read_once() {
+    for (inner, outer, is_refused) in [(100, 1, false), (1, 5000, true)] {
+        let mut files = Files::default();
+        let mut descriptor = add_image(&mut files, "amd64", &layers(), plain);
+        for _ in 0..3 {
+            let manifests = vec![&descriptor; inner];
+            let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests});
+            descriptor = files.blob(INDEX, index.to_string().as_bytes());
+        }
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": vec![&descriptor; outer]});
+        let descriptor = files.blob(INDEX, index.to_string().as_bytes());
+        add_index(&mut files, &[descriptor]);
+        let options =
+            LoadOptions { platform: Some("linux/amd64".parse().unwrap()), ..LoadOptions::default() };
+        let start = std::time::Instant::now();
+        match Bed::new().load_with(&files.tar(), &options) {
+            Err(error) => assert!(is_refused && error.to_string().contains("more than 4096"), "{error}"),
+            Ok(loaded) => assert!(!is_refused && loaded.len() == 1),
+        }
+        // A million manifests took half a minute.
+        assert!(start.elapsed() < std::time::Duration::from_secs(10));
+    }
 }
 
 #[test]

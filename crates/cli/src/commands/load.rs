@@ -16,7 +16,8 @@ use crate::units;
 pub fn run(store: &Store, args: LoadArgs) -> Result<(), Failure> {
     let options = LoadOptions { names: args.tags, platform: args.platform, ..LoadOptions::default() };
     let loaded = match args.input.as_deref() {
-        Some(path) if !is_stdin(path) => load_path(store, path, &options)?,
+        Some(path) if !is_stdin(path) => load_path(store, path, &options)
+            .map_err(|failure| failure.during(format!("cannot load {}", path.display())))?,
         _ => lbuild_importer::load(store, stdin("an image archive")?, &options)?,
     };
     let mut out = io::stdout().lock();
@@ -34,7 +35,7 @@ fn load_path(store: &Store, path: &Path, options: &LoadOptions) -> Result<Vec<Lo
     if path.is_dir() {
         return Ok(lbuild_importer::load_layout(store, path, options)?);
     }
-    let file = File::open(path).map_err(Failure::io(format!("cannot read {}", path.display())))?;
+    let file = File::open(path).map_err(Failure::io("cannot open the file"))?;
     Ok(lbuild_importer::load(store, file, options)?)
 }
 
