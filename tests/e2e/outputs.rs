@@ -128,3 +128,11 @@ fn a_build_says_how_its_image_is_used() {
     let command = format!("lbuild save {}:latest | docker load", bed.name());
     assert!(build.text().contains(&command), "{build}");
 }
+
+#[test]
+fn a_docker_that_is_not_there_is_named() {
+    let bed = bed();
+    let nowhere = format!("unix://{}", bed.folder().join("no.sock").display());
+    let build = Run::of(bed.build_command(["--load"]).env("DOCKER_HOST", nowhere));
+    build.failure(1).says(&["no.sock", "is it running"]);
+}

@@ -58,14 +58,6 @@ fn load_hands_the_image_to_the_daemon() {
 }
 
 #[test]
-fn load_without_a_daemon_says_what_to_do() {
-    let bed = TestBed::with_base("FROM base\n");
-    let nowhere = format!("unix://{}", bed.folder().join("no.sock").display());
-    let build = Run::of(bed.build_command(["--load"]).env("DOCKER_HOST", nowhere));
-    build.failure(1).says(&["no.sock", "help: "]);
-}
-
-#[test]
 fn docker_loads_compressed_layers() {
     let docker = Docker::connect();
     let bed = TestBed::with_base("FROM base\nRUN rm /etc/motd && echo packed > /f\n");
