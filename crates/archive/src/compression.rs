@@ -60,16 +60,16 @@ pub fn decompress<'a>(reader: impl Read + 'a) -> io::Result<(Compression, Box<dy
     Ok((compression, Box::new(decoder)))
 }
 
-/// [`decompress`] with a [`Limits::ratio`] of one's own, for a result that another thread may read.
+/// [`decompress`] with a [`Limits::ratio`] of one's own. Another thread may read the result where it
+/// may read `reader`.
 ///
 /// # Errors
 /// As [`decompress`]; reading what expands beyond the ratio fails with `InvalidData`.
-pub fn decompress_within<'a>(
-    reader: impl Read + Send + 'a,
+pub fn decompress_within<R: Read>(
+    reader: R,
     limits: &Limits,
-) -> io::Result<(Compression, Box<dyn Read + Send + 'a>)> {
-    let (compression, decoder) = decoder(reader, limits.ratio)?;
-    Ok((compression, Box::new(decoder)))
+) -> io::Result<(Compression, impl Read + use<R>)> {
+    decoder(reader, limits.ratio)
 }
 
 /// Whether `reader` holds a tar archive, compressed or not: ADD unpacks that, and copies the rest.

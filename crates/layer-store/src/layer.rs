@@ -133,7 +133,7 @@ impl Store {
     pub fn write_layer_tar(&self, diff_id: &DiffId, output: &mut dyn Write) -> Result<u64, StoreError> {
         let layer = self.known_layer(diff_id)?;
         let (actual, size) = match &layer.blob {
-            Some(blob) => self.decompress_to(diff_id, blob, output)?,
+            Some(blob) => self.decompress_to(&layer, blob, output)?,
             None => {
                 let mut sink = TarSink::new(Some(output));
                 self.replay(&layer, &mut sink)?;
@@ -164,9 +164,7 @@ impl Store {
             return Ok(sink.entries);
         };
         let read = |source| StoreError::ReadLayer { diff_id: *diff_id, source };
-        let (_, tar) = lbuild_archive::decompress(self.open_blob(&blob.digest)?)
-            .map_err(|error| read(ArchiveError::Read(error)))?;
-        let mut reader = Reader::new(tar, Limits::default());
+        let mut reader = Reader::new(self.open_tar(&layer, blob)?, Limits::default());
         let mut entries = Vec::new();
         while let Some(entry) = reader.next().map_err(read)? {
             entries.extend(pack::describe(&entry.header));
@@ -197,14 +195,28 @@ impl Store {
         Ok(())
     }
 
+    /// The uncompressed tar that `blob` holds. How far it may expand was decided when it came: here it
+    /// ends one byte after the layer's length.
+    fn open_tar(&self, layer: &Layer, blob: &Blob) -> Result<Box<dyn Read>, StoreError> {
+        let file = self.open_blob(&blob.digest)?;
+        let length = if layer.size == 0 { u64::MAX } else { layer.size.saturating_add(1) };
+        // An uncompressed tar may begin as compressed data does.
+        if blob.media_type == MediaType::Layer {
+            return Ok(Box::new(file.take(length)));
+        }
+        let limits = Limits { ratio: u64::MAX, ..Limits::default() };
+        let (_, tar) = lbuild_archive::decompress_within(file, &limits)
+            .map_err(|error| read_error(&layer.diff_id, error))?;
+        Ok(Box::new(tar.take(length)))
+    }
+
     fn decompress_to(
         &self,
-        diff_id: &DiffId,
+        layer: &Layer,
         blob: &Blob,
         output: &mut dyn Write,
     ) -> Result<(Digest, u64), StoreError> {
-        let read = |error| StoreError::ReadLayer { diff_id: *diff_id, source: ArchiveError::Read(error) };
-        let (_, mut tar) = lbuild_archive::decompress(self.open_blob(&blob.digest)?).map_err(read)?;
+        let mut tar = self.open_tar(layer, blob)?;
         let mut hasher = Hasher::new();
         let mut buffer = vec![0; 128 << 10];
         loop {
@@ -216,7 +228,7 @@ impl Store {
                     written.map_err(|error| StoreError::Pack(ArchiveError::Write(error)))?;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(read(error)),
+                Err(error) => return Err(read_error(&layer.diff_id, error)),
             }
         }
         let size = hasher.written();
@@ -237,4 +249,8 @@ impl Store {
         };
         seal::replay(directory.as_fd(), self.marks, layer.latest_mtime, sink)
     }
+}
+
+fn read_error(diff_id: &DiffId, error: std::io::Error) -> StoreError {
+    StoreError::ReadLayer { diff_id: *diff_id, source: ArchiveError::Read(error) }
 }

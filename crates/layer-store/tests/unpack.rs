@@ -49,6 +49,31 @@ fn parents_that_the_tar_omits_are_as_below() {
 }
 
 #[test]
+fn a_layer_expands_to_its_length_and_no_further() {
+    let bed = Bed::new();
+    let (digest, size) = bed.store.write_blob(&mut &gzip(&vec![0; 1 << 20])[..], None).unwrap();
+    let blob = Blob { digest, size, media_type: MediaType::LayerGzip };
+    let shorter = DiffId(Digest::of("shorter"));
+    bed.store.add_layer(&Layer::imported(shorter, 1000, blob)).unwrap();
+    let mut written = Vec::new();
+    let error = bed.store.write_layer_tar(&shorter, &mut written).unwrap_err();
+    assert!(matches!(error, StoreError::DigestMismatch { .. }), "{error}");
+    assert_eq!(written.len(), 1001);
+}
+
+#[test]
+fn an_uncompressed_layer_may_begin_as_compressed_data_does() {
+    let bed = Bed::new();
+    let bytes = gzip(b"no tar");
+    let (digest, size) = bed.store.write_blob(&mut &bytes[..], None).unwrap();
+    let blob = Blob { digest, size, media_type: MediaType::Layer };
+    bed.store.add_layer(&Layer::imported(DiffId(digest), size, blob)).unwrap();
+    let mut written = Vec::new();
+    bed.store.write_layer_tar(&DiffId(digest), &mut written).unwrap();
+    assert_eq!(written, bytes);
+}
+
+#[test]
 fn times_are_those_of_the_tar_also_of_directories() {
     let bed = Bed::new();
     let at = |(mut header, content): (Header, &'static [u8]), time| {
