@@ -19,6 +19,7 @@ pub use error::RemoteError;
 pub use git::{Git, GitAccess};
 pub use git_source::GitSource;
 pub use http::{Http, HttpFile, file_name};
+pub use url::redacted;
 pub use url_memo::UrlMemo;
 
 /// Asked again and again while something is fetched: whether to stop.

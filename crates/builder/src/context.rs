@@ -1,7 +1,7 @@
 //! The trees that COPY, ADD and mounts read: contexts, stages and images.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use lbuild_build_context::remote::UrlMemo;
@@ -170,7 +170,8 @@ impl<'a> Contexts<'a> {
         Ok(json!(digest))
     }
 
-    /// Copies `source` of a tree to the same place below `destination`, as a COPY would.
+    /// Copies `source` of a tree to `target` below `destination`, as a COPY would; returns the files that
+    /// changed while they were copied.
     ///
     /// # Errors
     /// A source that does not exist or cannot be copied.
@@ -181,7 +182,7 @@ impl<'a> Contexts<'a> {
         destination: &Root,
         target: &str,
         span: Span,
-    ) -> Result<(), BuildError> {
+    ) -> Result<Vec<PathBuf>, BuildError> {
         let request = CopyRequest {
             sources: vec![CopySource::Tree { tree: *tree, pattern: literal(source) }],
             destination: target,
@@ -193,10 +194,10 @@ impl<'a> Contexts<'a> {
             unpack: Unpack::Never,
             created_mtime: Some(0),
         };
-        prepare(request)
+        let report = prepare(request)
             .and_then(|prepared| prepared.apply(destination))
             .map_err(|error| Problem::from(error).at(span))?;
-        Ok(())
+        Ok(report.changed)
     }
 }
 

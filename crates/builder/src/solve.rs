@@ -1,6 +1,7 @@
 //! Builds the needed stages, independent ones side by side.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -60,6 +61,7 @@ pub(crate) struct Solver<'a> {
     results: Vec<Latch<StageResult>>,
     permits: Permits,
     in_work: Mutex<HashMap<Digest, Arc<Mutex<()>>>>,
+    started: Mutex<BTreeSet<StepId>>,
     failure: Mutex<Option<BuildError>>,
     flushed: Mutex<Instant>,
     executed: AtomicUsize,
@@ -100,6 +102,11 @@ impl<'a> Solver<'a> {
         let Parts { store, request, dockerfile, plan, globals, images, events, cancel, contexts } = parts;
         let (planned, steps) = number_steps(plan);
         events(BuildEvent::Planned(planned));
+        if store.works_in_memory() {
+            let note = "the store is on an overlay, as in a container without a volume: each step works in \
+                        memory and is copied afterwards";
+            events(BuildEvent::Note(note.to_owned()));
+        }
         let parallel = match request.parallel {
             0 => std::thread::available_parallelism().map_or(2, |count| count.get().max(2)),
             count => count,
@@ -119,6 +126,7 @@ impl<'a> Solver<'a> {
             results: plan.stages.iter().map(|_| Latch::new()).collect(),
             permits: Permits::new(parallel),
             in_work: Mutex::default(),
+            started: Mutex::default(),
             failure: Mutex::default(),
             flushed: Mutex::new(Instant::now()),
             executed: AtomicUsize::new(0),
@@ -160,6 +168,9 @@ impl<'a> Solver<'a> {
             Ok(state) => Some(Arc::new(state)),
             Err(error) => {
                 let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+                // What fails first after the user's interruption fails because of it.
+                let is_interrupted = failure.is_none() && self.cancel.is_cancelled();
+                let error = if is_interrupted { BuildError::Interrupted } else { error };
                 // A stage that only stopped because another one failed must not hide why.
                 if failure.as_ref().is_none_or(|known| matches!(known, BuildError::Interrupted)) {
                     *failure = Some(error);
@@ -178,9 +189,29 @@ impl<'a> Solver<'a> {
                 return Err(BuildError::Interrupted);
             }
             let span = if task.trigger { self.plan.stages[stage].span } else { task.step.span };
-            self.apply(stage, number, span, &mut state, task)?;
+            if let Err(error) = self.apply(stage, number, span, &mut state, task) {
+                self.tell_end(stage, number + 1, &error);
+                return Err(error);
+            }
         }
         Ok(state)
+    }
+
+    /// Tells that a step did not come to its end, wherever on its way that was.
+    fn tell_end(&self, stage: usize, number: usize, error: &BuildError) {
+        let Some(id) = self.steps.get(&(stage, number)).copied() else { return };
+        self.start(id);
+        self.emit(match error {
+            BuildError::Interrupted => BuildEvent::Cancelled(id),
+            _ => BuildEvent::Failed(id),
+        });
+    }
+
+    /// Tells that a step begins, once.
+    fn start(&self, id: StepId) {
+        if self.started.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
+            self.emit(BuildEvent::Started(id));
+        }
     }
 
     /// The state with which a stage begins.
@@ -197,7 +228,7 @@ impl<'a> Solver<'a> {
             },
         };
         if let Some(id) = self.steps.get(&(stage, 0)) {
-            (self.events)(BuildEvent::Started(*id));
+            self.start(*id);
             (self.events)(BuildEvent::Cached(*id, None));
         }
         Ok(state)
@@ -276,6 +307,19 @@ impl<'a> Solver<'a> {
         self.request.source_date_epoch.map(time::rfc3339)
     }
 
+    /// Tells of files that changed while they were copied; whether there were none, so that the step
+    /// may be kept under its key.
+    pub fn note_changed<'p>(&self, changed: impl Iterator<Item = &'p Path>) -> bool {
+        let mut is_recordable = true;
+        for path in changed {
+            is_recordable = false;
+            let path = path.display();
+            let note = format!("{path} changed while it was copied; this step is not kept in the cache");
+            self.emit(BuildEvent::Note(note));
+        }
+        is_recordable
+    }
+
     /// Sends an event.
     pub fn emit(&self, event: BuildEvent) {
         (self.events)(event);
@@ -331,7 +375,7 @@ impl<'a> Solver<'a> {
         history: String,
         execute: impl FnOnce(&StageState) -> Result<E, BuildError>,
     ) -> Result<(), BuildError> {
-        self.emit(BuildEvent::Started(place.id));
+        self.start(place.id);
         let result = self.result(below, place, state, key, execute);
         match result {
             Ok(record) => {
@@ -339,19 +383,13 @@ impl<'a> Solver<'a> {
                 state.record(history, Some(record.created), layer);
                 Ok(())
             }
-            Err(error) => {
-                self.emit(match error {
-                    BuildError::Interrupted => BuildEvent::Cancelled(place.id),
-                    _ => BuildEvent::Failed(place.id),
-                });
-                Err(error)
-            }
+            Err(error) => Err(error),
         }
     }
 
     /// Adds a recorded result to the stage.
     pub fn step_recorded(&self, place: StepPlace, state: &mut StageState, record: Record, history: String) {
-        self.emit(BuildEvent::Started(place.id));
+        self.start(place.id);
         self.cached.fetch_add(1, Ordering::Relaxed);
         self.emit(BuildEvent::Cached(place.id, record.summary()));
         state.record(history, Some(record.created), record.layer.map(|layer| layer.diff_id));

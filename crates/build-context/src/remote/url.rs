@@ -90,7 +90,7 @@ pub(super) fn pairs(query: &str) -> Vec<(String, String)> {
 
 /// A URL fit for messages and files: without a password, and without a name over HTTP, where a token
 /// may stand.
-pub(super) fn redacted(url: &str) -> String {
+pub fn redacted(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);

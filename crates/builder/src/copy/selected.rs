@@ -2,11 +2,13 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use lbuild_build_context::{Entry, Kind, Metadata, Pick, SourceTree, capabilities};
+use lbuild_confined::Descent;
 use rustix::fs::{self, Mode, OFlags};
 
 use super::apply::{Copier, has_changed, not_opened};
@@ -29,8 +31,6 @@ struct Source<'a> {
 
 /// A directory that is being copied.
 struct Level<'a> {
-    source: OwnedFd,
-    target: OwnedFd,
     entry: &'a Entry,
     is_new: bool,
 }
@@ -50,40 +50,44 @@ impl Copier<'_> {
         let Some((top, entries)) = pick.entries.split_first() else { return Ok(()) };
         let source = tree.root().open_at(&source_path, DIRECTORY, Mode::empty());
         let source = source.map_err(|error| not_opened(&source_path, error))?;
-        let mut levels =
-            vec![Level { source, target: self.open_target(&target_path)?, entry: top, is_new: false }];
+        let mut source = Descent::new(source);
+        let mut target = Descent::new(self.open_target(&target_path)?);
+        let mut levels = vec![Level { entry: top, is_new: false }];
         for entry in entries {
             while levels.len() > entry.depth
                 && let Some(level) = levels.pop()
             {
-                self.leave(&level, &target_path)?;
+                self.leave(&level, target.directory(), &target_path)?;
                 source_path.pop();
                 target_path.pop();
+                source.leave().map_err(|error| not_opened(&source_path, error))?;
+                target.leave().map_err(|error| not_written(&target_path, error))?;
             }
-            let Some(level) = levels.last() else { break };
             source_path.push(&entry.name);
             target_path.push(&entry.name);
-            let node = Node { place: &level.target, name: &entry.name, path: &target_path };
+            let node = Node { place: target.directory(), name: &entry.name, path: &target_path };
             if entry.metadata.is_directory() {
-                let (target, is_new) = node.enter()?;
-                let source = fs::openat(&level.source, &entry.name, DIRECTORY, Mode::empty());
-                let source = source.map_err(|error| not_opened(&source_path, error))?;
-                levels.push(Level { source, target, entry, is_new });
+                let (to, is_new) = node.enter()?;
+                let from = source.open(&entry.name).map_err(|error| not_opened(&source_path, error))?;
+                source.enter(entry.name.clone(), from);
+                target.enter(entry.name.clone(), to);
+                levels.push(Level { entry, is_new });
                 continue;
             }
-            let source = Source {
-                directory: level.source.as_fd(),
+            let file = Source {
+                directory: source.directory(),
                 name: &entry.name,
                 path: &source_path,
                 metadata: &entry.metadata,
             };
-            self.copy_node(source, node)?;
+            self.copy_node(file, node)?;
             source_path.pop();
             target_path.pop();
         }
         while let Some(level) = levels.pop() {
-            self.leave(&level, &target_path)?;
+            self.leave(&level, target.directory(), &target_path)?;
             target_path.pop();
+            target.leave().map_err(|error| not_written(&target_path, error))?;
         }
         Ok(())
     }
@@ -103,26 +107,25 @@ impl Copier<'_> {
             path: &pick.path,
             metadata: pick.metadata(),
         };
-        self.copy_node(source, Node { place: &to.parent, name: &to.name, path: target })
+        self.copy_node(source, Node { place: to.parent.as_fd(), name: &to.name, path: target })
     }
 
     fn open_target(&self, path: &Path) -> Result<OwnedFd, CopyError> {
         self.root.open_at(path, DIRECTORY, Mode::empty()).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotADirectory => CopyError::DirectoryOverFile { path: path.to_owned() },
-            _ => CopyError::Write { path: path.to_owned(), source },
+            io::ErrorKind::NotADirectory => CopyError::DirectoryOverFile { path: path.to_owned() },
+            _ => not_written(path, source),
         })
     }
 
     /// Gives a directory its attributes, now that nothing more is made in it.
-    fn leave(&self, level: &Level<'_>, path: &Path) -> Result<(), CopyError> {
-        let Level { target, entry, .. } = level;
-        let failed =
-            |error: rustix::io::Errno| CopyError::Write { path: path.to_owned(), source: error.into() };
+    fn leave(&self, level: &Level<'_>, target: BorrowedFd<'_>, path: &Path) -> Result<(), CopyError> {
+        let Level { entry, is_new } = *level;
+        let failed = |error: rustix::io::Errno| not_written(path, error.into());
         if entry.depth == 0 {
             // The destination stays as it is but for its time.
             return fs::futimens(target, &node::times(entry.metadata.mtime)).map_err(failed);
         }
-        if entry.is_implied && !level.is_new {
+        if entry.is_implied && !is_new {
             return fs::fchmod(target, Mode::from_raw_mode(entry.metadata.mode)).map_err(failed);
         }
         node::set_attributes(target, self.attributes(&entry.metadata), None, path)
@@ -180,4 +183,8 @@ impl Copier<'_> {
         }
         Ok(())
     }
+}
+
+fn not_written(path: &Path, source: io::Error) -> CopyError {
+    CopyError::Write { path: path.to_owned(), source }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lbuild_confined::Root;
@@ -29,6 +29,8 @@ enum Part {
     Tree {
         _owner: Box<ActiveSnapshot>,
         root: Root,
+        /// Files that changed while they were copied.
+        changed: Vec<PathBuf>,
     },
     Cache(Arc<CacheMountGuard>),
     Agent(Agent),
@@ -63,6 +65,14 @@ impl<'a> Attached<'a> {
             | ResolvedMount::Ssh { socket: None, .. } => Ok(Part::None),
         });
         Ok(Self { mounts, parts: parts.collect::<Result<_, BuildError>>()? })
+    }
+
+    /// Files of the context that are not those that the step's key was made of.
+    pub fn changed(&self) -> impl Iterator<Item = &Path> {
+        self.parts.iter().flat_map(|part| match part {
+            Part::Tree { changed, .. } => changed.iter().map(PathBuf::as_path).collect(),
+            _ => Vec::new(),
+        })
     }
 
     /// The mounts as the runner takes them.
@@ -122,12 +132,15 @@ fn bind(solver: &Solver<'_>, place: StepPlace, files: &Files, source: &str) -> R
     // A tree of its own: what the RUN writes there ends with the step.
     let below = files.layers.as_deref().unwrap_or_default();
     let active = solver.store.prepare(below, &PrepareOptions::default())?;
-    if files.layers.is_none() {
-        let tree = solver.contexts.open(&files.origin, None)?;
-        solver.contexts.copy_out(&tree.source(), source, active.root(), source, place.span)?;
-    }
+    let changed = match files.layers {
+        Some(_) => Vec::new(),
+        None => {
+            let tree = solver.contexts.open(&files.origin, None)?;
+            solver.contexts.copy_out(&tree.source(), source, active.root(), source, place.span)?
+        }
+    };
     let root = active.root().try_clone().map_err(BuildError::io("cannot open a mount's source"))?;
-    Ok(Part::Tree { _owner: Box::new(active), root })
+    Ok(Part::Tree { _owner: Box::new(active), root, changed })
 }
 
 /// Takes the caches of a RUN, each directory once, however many mounts show it. All runs take them

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use lbuild_layer_store::ActiveSnapshot;
+use lbuild_layer_store::{ActiveSnapshot, StoreError};
 use lbuild_oci::Platform;
 use lbuild_parser::{Network, Run, Security};
 use lbuild_runner::{Exit, Mount, MountSource, RunError, RunSpec, Stdin, User};
@@ -16,7 +16,7 @@ use crate::key::Key;
 use crate::plan::Origin;
 use crate::problem::Problem;
 use crate::request::Entitlement;
-use crate::solve::{Solver, StepPlace};
+use crate::solve::{Executed, Solver, StepPlace};
 use crate::state::StageState;
 use crate::step::attached::Attached;
 use crate::step::command::{Command, SCRIPT_FOLDER};
@@ -151,13 +151,14 @@ fn execute(
     place: StepPlace,
     state: &StageState,
     resolved: &Resolved,
-) -> Result<ActiveSnapshot, BuildError> {
+) -> Result<Executed, BuildError> {
     let at = |problem: Problem| problem.at(place.span);
     let attached = Attached::new(solver, place, &resolved.mounts)?;
     let mut mounts = attached.mounts().map_err(at)?;
     mounts.extend(script_mount(&resolved.command));
     let active =
         solver.stubs.prepare(solver.store, &state.layers, &points(&mounts)).map_err(|error| match error {
+            StubError::Build(BuildError::Store(error @ StoreError::TooManyLayers { .. })) => at(error.into()),
             StubError::Build(error) => error,
             StubError::Step(problem) => at(problem),
         })?;
@@ -180,7 +181,8 @@ fn execute(
     match exit {
         Ok(Exit::Code(0)) => {
             search_for_secrets(solver, resolved, &active).map_err(at)?;
-            Ok(active)
+            let is_recordable = solver.note_changed(attached.changed());
+            Ok(Executed { active, is_recordable })
         }
         Ok(exit) => Err(failed(place, command, exit, last)),
         Err(RunError::Cancelled) => Err(BuildError::Interrupted),

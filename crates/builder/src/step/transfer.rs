@@ -1,5 +1,8 @@
 //! COPY and ADD: files of a context, a stage, an image, the Dockerfile or the network.
 
+use std::path::PathBuf;
+
+use lbuild_build_context::remote::redacted;
 use lbuild_confined::Root;
 use lbuild_layer_store::{ActiveSnapshot, PrepareOptions};
 use lbuild_oci::{ChainId, DiffId};
@@ -56,7 +59,7 @@ pub(crate) fn copy(
     copy: &Copy,
     origin: &Origin,
 ) -> Result<(), BuildError> {
-    let layers = solver.contexts.layers(solver, place.stage, origin)?;
+    let layers = solver.contexts.layers(solver, origin)?;
     let transfer = || -> Result<Transfer, Problem> {
         let (paths, inline) = expand_sources(solver, state, &copy.sources)?;
         for path in &paths {
@@ -95,7 +98,7 @@ pub(crate) fn add(
     state: &mut StageState,
     add: &Add,
 ) -> Result<(), BuildError> {
-    let layers = solver.contexts.layers(solver, place.stage, &Origin::Context)?;
+    let layers = solver.contexts.layers(solver, &Origin::Context)?;
     let transfer = || -> Result<Transfer, Problem> {
         let (paths, inline) = expand_sources(solver, state, &add.sources)?;
         let checksum = expand_option(solver, state, add.checksum.as_deref())?;
@@ -204,7 +207,7 @@ fn look(
         .into_iter()
         .map(|source| {
             let Some(remote) = download::remote(&source)? else { return Ok(Item::Path(source)) };
-            solver.emit(BuildEvent::Status(place.id, format!("looking at {source}")));
+            solver.emit(BuildEvent::Status(place.id, format!("looking at {}", redacted(source))));
             Ok(Item::Remote(Download::look(solver, &source, remote, flags)?))
         })
         .collect::<Result<Vec<_>, Problem>>()?;
@@ -347,12 +350,8 @@ fn write(
     active: ActiveSnapshot,
 ) -> Result<Executed, BuildError> {
     let report = prepared.apply(active.root()).map_err(|error| failed(error, transfer).at(place.span))?;
-    for path in &report.changed {
-        let note =
-            format!("{} changed while it was copied; this step is not kept in the cache", path.display());
-        solver.emit(BuildEvent::Note(note));
-    }
-    Ok(Executed { active, is_recordable: report.changed.is_empty() })
+    let is_recordable = solver.note_changed(report.changed.iter().map(PathBuf::as_path));
+    Ok(Executed { active, is_recordable })
 }
 
 /// A key that needs no look into the sources: for those that come from layers or from elsewhere.
@@ -425,8 +424,8 @@ fn history(transfer: &Transfer) -> String {
     }
     for item in &transfer.sources {
         let word = match item {
-            Item::Path(path) => path,
-            Item::Remote(download) => &download.url,
+            Item::Path(path) => path.clone(),
+            Item::Remote(download) => redacted(&download.url),
         };
         text.push_str(&format!(" {word}"));
     }
@@ -447,7 +446,7 @@ fn failed(error: CopyError, transfer: &Transfer) -> Problem {
         }
         CopyError::Source(_) => Some(match &transfer.origin {
             Origin::Context => {
-                "sources are paths inside the build context; `lbuild context ls` shows what is in it"
+                "sources are paths inside the build context, without what .dockerignore excludes"
                     .to_owned()
             }
             _ => "sources are paths inside what --from names".to_owned(),
@@ -475,7 +474,7 @@ impl Transfer {
     fn fetch(&mut self, solver: &Solver<'_>, place: StepPlace) -> Result<(), Problem> {
         for item in &mut self.sources {
             if let Item::Remote(download) = item {
-                solver.emit(BuildEvent::Status(place.id, format!("fetching {}", download.url)));
+                solver.emit(BuildEvent::Status(place.id, format!("fetching {}", redacted(&download.url))));
                 download.fetch(solver, self.checksum.as_deref())?;
             }
         }
