@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use crate::cases;
 use crate::command::{Failure, command};
 use crate::counts::Counts;
 use crate::packages;
@@ -26,8 +27,13 @@ pub fn run(lbuild: &Path, names: &[String]) -> Result<Counts, Failure> {
     packages::ensure([&packages::PYTHON])?;
     let store = workspace::target("test")?.join("conformance-store");
     remove(&store)?;
+    let mended = workspace::target("test")?.join("conformance-cases");
+    remove(&mended)?;
+    cases::mend(&script.with_file_name("cases"), &mended)?;
     let lbuild = lbuild.display();
     let mut check = command("python3", [&script])
+        .arg("--cases")
+        .arg(&mended)
         .args(names)
         .env("LBUILD", format!("'{lbuild}' {BUILD}"))
         .env("LBUILD_SETUP", format!("'{lbuild}' load -i {{base}}"))
@@ -44,6 +50,7 @@ pub fn run(lbuild: &Path, names: &[String]) -> Result<Counts, Failure> {
     }
     check.wait().map_err(Failure::of("cannot wait for the conformance cases"))?;
     remove(&store)?;
+    remove(&mended)?;
     counts.ok_or_else(|| Failure("the conformance cases did not run".to_owned()))
 }
 
