@@ -8,6 +8,7 @@
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use lbuild_archive::{EntryKind, Header};
@@ -44,9 +45,12 @@ impl Store {
         if let Some(paths) = lock(&self.whiteouts).get(chain) {
             return Ok(Arc::clone(paths));
         }
-        let path = self.snapshots.known().path(chain).map(ToOwned::to_owned).unwrap_or_default();
-        let opened = directory::open(&path).on("open", &path)?;
-        let found: Arc<[Vec<u8>]> = find(opened.as_fd(), self.marks).on("read", &path)?.into();
+        let (opened, path) = {
+            let known = self.snapshots.known();
+            let path = known.path(chain).unwrap_or(Path::new(""));
+            (directory::open(path).on("open", path)?, path.to_owned())
+        };
+        let found: Arc<[Vec<u8>]> = find(opened.as_fd(), self.marks).on("read", path)?.into();
         lock(&self.whiteouts).insert(*chain, Arc::clone(&found));
         Ok(found)
     }
