@@ -337,11 +337,16 @@ impl<'a> Application<'a> {
     ) -> Result<OwnedFd, Refusal> {
         let path = path.join(&b'/');
         let lower = match self.below {
-            Some(below) => directory::open_beneath(below.as_fd(), &path, OFlags::PATH | OFlags::DIRECTORY)?,
+            Some(below) => directory::open_beneath(below.as_fd(), &path, OFlags::RDONLY | OFlags::DIRECTORY)?,
             None => None,
         };
         let mut header = match lower {
-            Some(lower) => directory_header(&fs::fstat(lower)?),
+            Some(lower) => {
+                let mut header = directory_header(&fs::fstat(&lower)?);
+                header.xattrs =
+                    lbuild_archive::read_xattrs(&lower, |name| !Marks::is_reserved_attribute(name))?;
+                header
+            }
             None => {
                 let mut header = Header::new(Vec::new(), EntryKind::Directory, 0o755);
                 (header.mtime, header.mtime_nanos) = (cause.mtime, cause.mtime_nanos);

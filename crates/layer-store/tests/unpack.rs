@@ -41,11 +41,13 @@ fn parents_that_the_tar_omits_are_as_below() {
     let bed = Bed::new();
     let mut var = with_mode(directory("var/"), 0o2750);
     (var.0.uid, var.0.mtime) = (7, 99);
+    var.0.xattrs.insert(b"user.kept".to_vec(), b"x".to_vec());
     let base = bed.import(&[var, with_mode(directory("var/log/"), 0o1777)]);
     let layer = bed.import(&[file("var/log/new", "x"), file("opt/a/b", "y")]);
     let view = bed.store.view(&[base, layer]).unwrap();
     let list = "stat -c '%n %a %u %Y' var var/log opt opt/a";
     assert_eq!(run(view.root(), list), "var 2750 7 99\nvar/log 1777 0 0\nopt 755 0 0\nopt/a 755 0 0\n");
+    assert_eq!(run(view.root(), "getfattr --only-values -n user.kept var"), "x");
 }
 
 #[test]
