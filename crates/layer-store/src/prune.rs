@@ -113,10 +113,11 @@ impl Store {
         if Arc::strong_count(&self.staging) > 1 {
             return Err(StoreError::Busy { path: self.root().to_owned() });
         }
-        let _alone = self.lock.exclusive(self.root(), patience)?;
-        // Another prune may have come first while this one waited.
+        let alone = self.lock.exclusive(self.root(), patience);
+        // Another prune may have come first while this one waited, also in vain.
         self.snapshots.forget();
         lock(&self.layers).clear();
+        let _alone = alone?;
         let result = self.prune_alone(options);
         self.snapshots.forget();
         lock(&self.layers).clear();
