@@ -52,7 +52,7 @@ impl Store {
         let config = String::from_utf8(config.to_vec()).map_err(invalid)?;
         self.flush()?;
         let stored = StoredImage { image: image.clone(), config };
-        record::write(&self.staging, &self.layout.image(&image.id), &json::canonical(&stored))
+        record::write_synced(&self.staging, &self.layout.image(&image.id), &json::canonical(&stored))
     }
 
     /// What is known of an image.

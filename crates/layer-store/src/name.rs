@@ -26,7 +26,7 @@ impl Store {
         }
         let previous = self.named(name)?;
         let stored = NameRecord { name: name.clone(), image: *id };
-        record::write(&self.staging, &self.layout.name(name), &json::canonical(&stored))?;
+        record::write_synced(&self.staging, &self.layout.name(name), &json::canonical(&stored))?;
         Ok(previous)
     }
 

@@ -1,8 +1,8 @@
 //! Small files that are either whole or absent.
 //!
 //! A record is written aside and renamed, and begins with the digest of the rest, so that one that
-//! a crash of the machine tore is seen and counts as absent. Nothing is synced: whoever needs a
-//! record to survive calls syncfs before or after.
+//! a crash of the machine tore is seen and counts as absent. What people named is synced before
+//! it replaces what it was before; the rest can be made again.
 //!
 //! The form: `sha256:` and 64 digits, a newline, the body.
 
@@ -16,21 +16,15 @@ use crate::StoreError;
 use crate::error::OnPath;
 use crate::staging::Staging;
 
-/// Writes `body` as the record `path`, whose directory is made if it is missing.
+/// Writes `body` as the record `path`, whose directory is made if it is missing. A crash of the
+/// machine may tear it.
 pub(crate) fn write(staging: &Staging, path: &Path, body: &[u8]) -> Result<(), StoreError> {
-    let (mut file, aside) = staging.file()?;
-    let mut content = format!("{}\n", Digest::of(body)).into_bytes();
-    content.extend_from_slice(body);
-    file.write_all(&content).on("write", &aside)?;
-    if let Err(error) = fs::rename(&aside, path) {
-        if error.kind() != io::ErrorKind::NotFound {
-            return Err(error).on("write", path);
-        }
-        let directory = path.parent().unwrap_or(Path::new("/"));
-        fs::create_dir_all(directory).on("create", directory)?;
-        fs::rename(&aside, path).on("write", path)?;
-    }
-    Ok(())
+    write_aside(staging, path, body, false)
+}
+
+/// [`write`], where a crash of the machine leaves the new record or the one that was there before.
+pub(crate) fn write_synced(staging: &Staging, path: &Path, body: &[u8]) -> Result<(), StoreError> {
+    write_aside(staging, path, body, true)
 }
 
 /// The body of the record `path`; `None` if there is none.
@@ -76,6 +70,25 @@ pub(crate) fn touch(path: &Path) {
         // A record whose time cannot be set is only pruned earlier.
         let _ = file.set_modified(now);
     }
+}
+
+fn write_aside(staging: &Staging, path: &Path, body: &[u8], is_synced: bool) -> Result<(), StoreError> {
+    let (mut file, aside) = staging.file()?;
+    let mut content = format!("{}\n", Digest::of(body)).into_bytes();
+    content.extend_from_slice(body);
+    file.write_all(&content).on("write", &aside)?;
+    if is_synced {
+        file.sync_data().on("sync", &aside)?;
+    }
+    if let Err(error) = fs::rename(&aside, path) {
+        if error.kind() != io::ErrorKind::NotFound {
+            return Err(error).on("write", path);
+        }
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        fs::create_dir_all(directory).on("create", directory)?;
+        fs::rename(&aside, path).on("write", path)?;
+    }
+    Ok(())
 }
 
 fn body(content: &[u8]) -> Option<&[u8]> {
