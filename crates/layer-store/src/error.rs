@@ -32,6 +32,19 @@ pub enum StoreError {
         /// The newest format known here.
         supported: u32,
     },
+    /// What layers delete is marked in the store as this process cannot see it.
+    #[error(
+        "the store {path} keeps its marks in {found} attributes, and this process needs {expected} ones: use \
+         another store for rootless builds"
+    )]
+    OtherMarks {
+        /// The store's directory.
+        path: PathBuf,
+        /// `trusted` or `user`.
+        found: String,
+        /// The other one.
+        expected: &'static str,
+    },
     /// The directory holds something else.
     #[error("{path} is no store and not empty")]
     NotAStore {

@@ -25,6 +25,11 @@ impl Layout {
         self.root.join("version")
     }
 
+    /// Which attributes overlayfs marks snapshots with: `trusted` or `user`.
+    pub fn marks(&self) -> PathBuf {
+        self.root.join("marks")
+    }
+
     pub fn lock(&self) -> PathBuf {
         self.root.join("lock")
     }

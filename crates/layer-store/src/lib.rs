@@ -39,6 +39,7 @@ mod changes;
 mod content;
 mod directory;
 mod error;
+mod format;
 mod image;
 mod layer;
 mod layout;

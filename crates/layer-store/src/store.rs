@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File};
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -16,11 +16,7 @@ use crate::lock::StoreLock;
 use crate::snapshots::{Snapshots, lock};
 use crate::staging::Staging;
 use crate::whiteout::Marks;
-use crate::{Layer, StoreError, directory, record};
-
-/// The format that this code writes. Another format is another number.
-const VERSION: u32 = 1;
-const VERSION_FILE: &str = "version";
+use crate::{Layer, StoreError, directory, format, record};
 
 /// `OVERLAYFS_SUPER_MAGIC` of linux/magic.h.
 const OVERLAY_MAGIC: i64 = 0x794c_7630;
@@ -45,6 +41,9 @@ pub struct Store {
     /// Two empty directories: an overlay takes no directory twice.
     pub(crate) empty: [PathBuf; 2],
     pub(crate) staging: Arc<Staging>,
+    /// The store's directory, open since before anything was written: syncfs then tells of every write
+    /// that failed meanwhile.
+    disk: File,
     pub(crate) snapshots: Snapshots,
     pub(crate) pending: Mutex<Pending>,
     /// Layers whose records were read.
@@ -71,8 +70,8 @@ impl Store {
     /// left. Waits while another process prunes.
     ///
     /// # Errors
-    /// [`StoreError::NewerVersion`], [`StoreError::NotAStore`], [`StoreError::OtherOwner`],
-    /// [`StoreError::ReadOnly`] or [`StoreError::Io`].
+    /// [`StoreError::NewerVersion`], [`StoreError::NotAStore`], [`StoreError::OtherMarks`],
+    /// [`StoreError::OtherOwner`], [`StoreError::ReadOnly`] or [`StoreError::Io`].
     pub fn open(root: &Path, options: StoreOptions) -> Result<Self, StoreError> {
         Self::open_or_create(root, options).map_err(|error| match error {
             StoreError::Io { source, .. } if source.kind() == ErrorKind::ReadOnlyFilesystem => {
@@ -86,7 +85,8 @@ impl Store {
         DirBuilder::new().recursive(true).mode(0o700).create(root).on("create", root)?;
         let layout = Layout::new(root.canonicalize().on("open", root)?);
         check_owner(layout.root())?;
-        check_version(&layout)?;
+        let disk = File::open(layout.root()).on("open", layout.root())?;
+        format::check(&layout, options.userxattr)?;
         let directories =
             [layout.snapshots(), layout.layers(), layout.blobs(), layout.images(), layout.names()];
         for directory in directories.into_iter().chain([layout.cache(), layout.tmp()]) {
@@ -108,6 +108,7 @@ impl Store {
             is_nested,
             empty,
             staging,
+            disk,
             snapshots: Snapshots::default(),
             pending: Mutex::default(),
             layers: Mutex::default(),
@@ -152,8 +153,7 @@ impl Store {
         if cache.is_empty() && layers.is_empty() && blobs.is_empty() && snapshots.is_empty() {
             return Ok(());
         }
-        let directory = File::open(self.staging.path()).on("open", self.staging.path())?;
-        rustix::fs::syncfs(&directory).on("sync", self.root())?;
+        rustix::fs::syncfs(&self.disk).on("sync", self.root())?;
         for (digest, path) in blobs {
             self.publish_blob(&digest, &path)?;
         }
@@ -199,41 +199,6 @@ fn check_owner(root: &Path) -> Result<(), StoreError> {
         return Err(StoreError::OtherOwner { path: root.to_owned(), owner, user });
     }
     Ok(())
-}
-
-/// Reads the version, or writes it into a new store before anything else.
-fn check_version(layout: &Layout) -> Result<(), StoreError> {
-    let path = layout.version();
-    let found = match fs::read_to_string(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return create_version(layout),
-        result => result.on("read", &path)?,
-    };
-    match found.trim().parse::<u32>() {
-        Ok(version) if version <= VERSION => Ok(()),
-        _ => Err(StoreError::NewerVersion {
-            path: layout.root().to_owned(),
-            found: found.trim().to_owned(),
-            supported: VERSION,
-        }),
-    }
-}
-
-fn create_version(layout: &Layout) -> Result<(), StoreError> {
-    let root = layout.root();
-    for entry in fs::read_dir(root).on("read", root)? {
-        let name = entry.on("read", root)?.file_name();
-        // Another process may be making the same store.
-        if !name.to_string_lossy().starts_with(VERSION_FILE) {
-            return match layout.version().exists() {
-                true => check_version(layout),
-                false => Err(StoreError::NotAStore { path: root.to_owned() }),
-            };
-        }
-    }
-    let aside = root.join(format!("{VERSION_FILE}.{}", std::process::id()));
-    let mut file = File::create(&aside).on("create", &aside)?;
-    writeln!(file, "{VERSION}").on("write", &aside)?;
-    fs::rename(&aside, layout.version()).on("rename", aside)
 }
 
 fn is_overlay(path: &Path) -> Result<bool, StoreError> {

@@ -406,9 +406,26 @@ fn a_store_that_is_none_of_ours_is_not_opened() {
     assert!(matches!(result, Err(StoreError::NewerVersion { found, .. }) if found == "2"));
 
     std::fs::write(root.join("version"), "1\n").unwrap();
+    let result = Store::open(root, StoreOptions { userxattr: true });
+    assert!(matches!(result, Err(StoreError::OtherMarks { found, .. }) if found == "trusted"));
+
     std::os::unix::fs::chown(root, Some(1234), None).unwrap();
     let result = Store::open(root, StoreOptions::default());
     assert!(matches!(result, Err(StoreError::OtherOwner { owner: 1234, user: 0, .. })));
+}
+
+#[test]
+fn a_new_disk_and_a_torn_version_make_a_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    std::fs::create_dir(root.join("lost+found")).unwrap();
+    open(root);
+    for torn in ["version", "marks"] {
+        let whole = std::fs::read(root.join(torn)).unwrap();
+        std::fs::write(root.join(torn), "").unwrap();
+        open(root);
+        assert_eq!(std::fs::read(root.join(torn)).unwrap(), whole);
+    }
 }
 
 #[test]

@@ -1,0 +1,93 @@
+//! What a store's directory says of itself: its format, and where its snapshots have their marks.
+//!
+//! Both are written before anything else, and synced, since a store without them is none.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
+
+use crate::StoreError;
+use crate::error::OnPath;
+use crate::layout::Layout;
+use crate::staging;
+
+/// The format that this code writes. Another format is another number.
+const VERSION: u32 = 1;
+
+/// Beside other files of these names a store may begin: they are its own, or the file system's.
+const HARMLESS: [&str; 3] = ["version", "marks", "lost+found"];
+
+/// Reads what the store in `layout` is, or makes it one if it is empty. `is_user` tells whether
+/// overlayfs has its marks in `user.*` here.
+///
+/// # Errors
+/// [`StoreError::NotAStore`], [`StoreError::NewerVersion`] or [`StoreError::OtherMarks`].
+pub(crate) fn check(layout: &Layout, is_user: bool) -> Result<(), StoreError> {
+    let version = match read(&layout.version())? {
+        Some(version) => version,
+        None => {
+            check_empty(layout)?;
+            write_first(layout, &layout.version(), &VERSION.to_string())?
+        }
+    };
+    if !version.parse::<u32>().is_ok_and(|version| version <= VERSION) {
+        let path = layout.root().to_owned();
+        return Err(StoreError::NewerVersion { path, found: version, supported: VERSION });
+    }
+    let expected = if is_user { "user" } else { "trusted" };
+    let found = match read(&layout.marks())? {
+        Some(found) => found,
+        None => write_first(layout, &layout.marks(), expected)?,
+    };
+    if found != expected {
+        return Err(StoreError::OtherMarks { path: layout.root().to_owned(), found, expected });
+    }
+    Ok(())
+}
+
+/// The content of a file of one line. One that a crash of the machine left empty counts as absent.
+fn read(path: &Path) -> Result<Option<String>, StoreError> {
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        result => Ok(Some(result.on("read", path)?.trim().to_owned()).filter(|text| !text.is_empty())),
+    }
+}
+
+fn check_empty(layout: &Layout) -> Result<(), StoreError> {
+    let root = layout.root();
+    if layout.version().exists() {
+        // What a crash left of it: the rest is ours.
+        return Ok(());
+    }
+    for entry in fs::read_dir(root).on("read", root)? {
+        let name = entry.on("read", root)?.file_name();
+        let name = name.to_string_lossy();
+        if !HARMLESS.iter().any(|harmless| name.starts_with(harmless)) {
+            // Another process may be making the same store.
+            return match layout.version().exists() {
+                true => Ok(()),
+                false => Err(StoreError::NotAStore { path: root.to_owned() }),
+            };
+        }
+    }
+    Ok(())
+}
+
+/// Writes `text` into `path`, unless another process was first; returns what is there.
+fn write_first(layout: &Layout, path: &Path, text: &str) -> Result<String, StoreError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let aside = layout.root().join(format!("{name}.{}", staging::unique_name()));
+    let mut file = File::create(&aside).on("create", &aside)?;
+    writeln!(file, "{text}").on("write", &aside)?;
+    file.sync_data().on("sync", &aside)?;
+    let is_torn = path.exists() && read(path)?.is_none();
+    let flags = if is_torn { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
+    match rustix::fs::renameat_with(CWD, &aside, CWD, path, flags) {
+        Err(Errno::EXIST) => fs::remove_file(&aside).on("remove", &aside)?,
+        result => result.on("rename", &aside)?,
+    }
+    Ok(read(path)?.unwrap_or_default())
+}
