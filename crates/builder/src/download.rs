@@ -60,7 +60,7 @@ impl Download {
     ) -> Result<Self, Problem> {
         let content = match (remote, flags.checksum) {
             (Remote::Http(url), None) => {
-                let folder = solver.store.scratch()?;
+                let folder = solver.build.store.scratch()?;
                 let look = |http: Http<'_>| http.look(&url, &folder);
                 let HttpFile { digest, mtime, file } = with_http(solver, look)?;
                 Content::File { digest, mtime, file }
@@ -96,7 +96,7 @@ impl Download {
         match &mut self.content {
             Content::File { file: Some(_), .. } | Content::Tree { root: Some(_), .. } => {}
             Content::File { digest, mtime, file } => {
-                let folder = solver.store.scratch()?;
+                let folder = solver.build.store.scratch()?;
                 let fetched = with_http(solver, |http| http.fetch(&self.url, &folder))?;
                 if checksum.is_some() && fetched.digest != *digest {
                     return Err(problem(RemoteError::Digest {
@@ -109,7 +109,7 @@ impl Download {
                 (*digest, *mtime, *file) = (fetched.digest, fetched.mtime, fetched.file);
             }
             Content::Tree { source, resolved, root } => {
-                let folder = solver.store.scratch()?;
+                let folder = solver.build.store.scratch()?;
                 let files = with_git(solver, source, |git| source.checkout(resolved, git, &folder))?;
                 let open = Root::open(&files);
                 *root = Some(open.map_err(|error| Problem::because("cannot open the checkout", error))?);
@@ -136,8 +136,8 @@ fn with_http(
     solver: &Solver<'_>,
     fetch: impl FnOnce(Http<'_>) -> Result<HttpFile, RemoteError>,
 ) -> Result<HttpFile, Problem> {
-    let interrupted = || solver.cancel.is_cancelled();
-    fetch(Http::new(solver.contexts.urls(), &interrupted)).map_err(problem)
+    let interrupted = || solver.build.cancel.is_cancelled();
+    fetch(Http::new(solver.build.contexts.urls(), &interrupted)).map_err(problem)
 }
 
 fn with_git<T>(
@@ -145,9 +145,9 @@ fn with_git<T>(
     source: &GitSource,
     fetch: impl FnOnce(&Git<'_>) -> Result<T, RemoteError>,
 ) -> Result<T, Problem> {
-    let access = git_access(&solver.request.secrets, &solver.request.ssh, source)
+    let access = git_access(&solver.build.request.secrets, &solver.build.request.ssh, source)
         .map_err(|error| Problem::because("cannot read the secret for git", error))?;
-    let interrupted = || solver.cancel.is_cancelled();
+    let interrupted = || solver.build.cancel.is_cancelled();
     fetch(&Git::new(&access, &interrupted)).map_err(problem)
 }
 

@@ -48,7 +48,7 @@ pub use request::{BuildRequest, CacheUse, ContextFolder, Entitlement, NamedConte
 
 use crate::context::Contexts;
 use crate::prepared::{Prepared, Scope};
-use crate::solve::{Parts, Solver};
+use crate::solve::{Build, Solver};
 
 /// What a build made.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,7 +79,7 @@ pub fn build(
     let contexts = Contexts::new(store, request);
     warn(request, &prepared, &contexts, events)?;
     let Prepared { dockerfile, globals, plan, images } = prepared;
-    let parts = Parts {
+    let build = Build {
         store,
         request,
         dockerfile: &dockerfile,
@@ -90,7 +90,7 @@ pub fn build(
         cancel,
         contexts: &contexts,
     };
-    let solved = Solver::new(parts).solve();
+    let solved = Solver::new(build).solve();
     // What was finished before a failure is worth keeping too.
     let flushed = store.flush();
     let solved = solved?;

@@ -47,15 +47,8 @@ type StageResult = Option<Arc<StageState>>;
 
 /// One build's threads and what they share.
 pub(crate) struct Solver<'a> {
-    pub store: &'a Store,
-    pub request: &'a BuildRequest,
-    pub dockerfile: &'a Dockerfile,
-    pub plan: &'a Plan,
-    pub globals: &'a Environment,
-    pub images: &'a Images,
-    pub events: &'a (dyn Fn(BuildEvent) + Sync),
-    pub cancel: &'a Cancel,
-    pub contexts: &'a Contexts<'a>,
+    /// What is built.
+    pub build: Build<'a>,
     pub stubs: DefaultStubs,
     steps: BTreeMap<(usize, usize), StepId>,
     results: Vec<Latch<StageResult>>,
@@ -68,8 +61,9 @@ pub(crate) struct Solver<'a> {
     cached: AtomicUsize,
 }
 
-/// What a build is made of, before it is solved.
-pub(crate) struct Parts<'a> {
+/// What a build is made of.
+#[derive(Clone, Copy)]
+pub(crate) struct Build<'a> {
     pub store: &'a Store,
     pub request: &'a BuildRequest,
     pub dockerfile: &'a Dockerfile,
@@ -98,8 +92,8 @@ pub(crate) struct StepPlace {
 
 impl<'a> Solver<'a> {
     /// Makes everything ready and announces the steps.
-    pub fn new(parts: Parts<'a>) -> Self {
-        let Parts { store, request, dockerfile, plan, globals, images, events, cancel, contexts } = parts;
+    pub fn new(build: Build<'a>) -> Self {
+        let Build { store, request, plan, events, .. } = build;
         let (planned, steps) = number_steps(plan);
         events(BuildEvent::Planned(planned));
         if store.works_in_memory() {
@@ -112,15 +106,7 @@ impl<'a> Solver<'a> {
             count => count,
         };
         Self {
-            store,
-            request,
-            dockerfile,
-            plan,
-            globals,
-            images,
-            events,
-            cancel,
-            contexts,
+            build,
             stubs: DefaultStubs::new(),
             steps,
             results: plan.stages.iter().map(|_| Latch::new()).collect(),
@@ -140,7 +126,7 @@ impl<'a> Solver<'a> {
     /// The first failure of any needed stage.
     pub fn solve(self) -> Result<Solved, BuildError> {
         std::thread::scope(|scope| {
-            for stage in self.plan.needed() {
+            for stage in self.build.plan.needed() {
                 let solver = &self;
                 scope.spawn(move || {
                     let ending = Ending { solver, stage };
@@ -150,11 +136,11 @@ impl<'a> Solver<'a> {
                 });
             }
         });
-        self.contexts.save_memo();
+        self.build.contexts.save_memo();
         if let Some(failure) = self.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(failure);
         }
-        let state = self.results[self.plan.target].wait().ok_or(BuildError::Interrupted)?;
+        let state = self.results[self.build.plan.target].wait().ok_or(BuildError::Interrupted)?;
         Ok(Solved {
             state: Arc::unwrap_or_clone(state),
             executed: self.executed.into_inner(),
@@ -169,13 +155,13 @@ impl<'a> Solver<'a> {
             Err(error) => {
                 let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
                 // What fails first after the user's interruption fails because of it.
-                let is_interrupted = failure.is_none() && self.cancel.is_cancelled();
+                let is_interrupted = failure.is_none() && self.build.cancel.is_cancelled();
                 let error = if is_interrupted { BuildError::Interrupted } else { error };
                 // A stage that only stopped because another one failed must not hide why.
                 if failure.as_ref().is_none_or(|known| matches!(known, BuildError::Interrupted)) {
                     *failure = Some(error);
                 }
-                self.cancel.cancel();
+                self.build.cancel.cancel();
                 None
             }
         };
@@ -184,11 +170,11 @@ impl<'a> Solver<'a> {
 
     fn build_stage(&self, stage: usize) -> Result<StageState, BuildError> {
         let mut state = self.begin(stage)?;
-        for (number, task) in self.plan.stages[stage].tasks.iter().enumerate() {
-            if self.cancel.is_cancelled() {
+        for (number, task) in self.build.plan.stages[stage].tasks.iter().enumerate() {
+            if self.build.cancel.is_cancelled() {
                 return Err(BuildError::Interrupted);
             }
-            let span = if task.trigger { self.plan.stages[stage].span } else { task.step.span };
+            let span = if task.trigger { self.build.plan.stages[stage].span } else { task.step.span };
             if let Err(error) = self.apply(stage, number, span, &mut state, task) {
                 self.tell_end(stage, number + 1, &error);
                 return Err(error);
@@ -216,20 +202,20 @@ impl<'a> Solver<'a> {
 
     /// The state with which a stage begins.
     fn begin(&self, stage: usize) -> Result<StageState, BuildError> {
-        let planned = &self.plan.stages[stage];
-        let platform = stage_platform(self.request, planned.platform.as_ref());
+        let planned = &self.build.plan.stages[stage];
+        let platform = stage_platform(self.build.request, planned.platform.as_ref());
         let state = match &planned.base {
             Base::Scratch => StageState::scratch(&platform),
             Base::Stage(parent) => self.stage(*parent)?.child(),
             Base::Image(name) => StageState::new(self.image(name, &platform)?),
-            Base::Named(name) => match self.request.named_contexts.get(name) {
+            Base::Named(name) => match self.build.request.named_contexts.get(name) {
                 Some(NamedContext::Image(image)) => StageState::new(self.image(image, &platform)?),
                 _ => self.begin_with_folder(stage, name, &platform)?,
             },
         };
         if let Some(id) = self.steps.get(&(stage, 0)) {
             self.start(*id);
-            (self.events)(BuildEvent::Cached(*id, None));
+            (self.build.events)(BuildEvent::Cached(*id, None));
         }
         Ok(state)
     }
@@ -241,7 +227,8 @@ impl<'a> Solver<'a> {
         name: &str,
         platform: &Platform,
     ) -> Result<StageState, BuildError> {
-        let place = StepPlace { stage, id: self.steps[&(stage, 0)], span: self.plan.stages[stage].span };
+        let place =
+            StepPlace { stage, id: self.steps[&(stage, 0)], span: self.build.plan.stages[stage].span };
         let mut state = StageState::scratch(platform);
         crate::step::transfer::copy_whole(self, place, &mut state, &Origin::Named(name.to_owned()))?;
         Ok(state)
@@ -277,15 +264,15 @@ impl<'a> Solver<'a> {
     /// What metadata instructions need.
     pub fn scope(&self) -> Scope<'_> {
         Scope {
-            escape: self.dockerfile.directives.escape,
-            build_args: &self.request.build_args,
-            globals: self.globals,
+            escape: self.build.dockerfile.directives.escape,
+            build_args: &self.build.request.build_args,
+            globals: self.build.globals,
         }
     }
 
     /// A word of the Dockerfile, expanded.
     pub fn expand(&self, state: &StageState, word: &str) -> Result<String, Problem> {
-        Ok(state.expand(self.dockerfile.directives.escape, word)?.text)
+        Ok(state.expand(self.build.dockerfile.directives.escape, word)?.text)
     }
 
     /// A finished stage, as soon as it is finished.
@@ -298,13 +285,13 @@ impl<'a> Solver<'a> {
 
     /// The configuration of an image that the plan names.
     pub fn image(&self, name: &str, platform: &Platform) -> Result<ImageConfig, BuildError> {
-        let image = self.images.get(&(name.to_owned(), platform.clone()));
+        let image = self.build.images.get(&(name.to_owned(), platform.clone()));
         image.cloned().ok_or_else(|| BuildError::NoSuchImage { name: name.to_owned(), span: None })
     }
 
     /// `SOURCE_DATE_EPOCH` as the history shows it.
     pub fn epoch_text(&self) -> Option<String> {
-        self.request.source_date_epoch.map(time::rfc3339)
+        self.build.request.source_date_epoch.map(time::rfc3339)
     }
 
     /// Tells of files that changed while they were copied; whether there were none, so that the step
@@ -322,16 +309,16 @@ impl<'a> Solver<'a> {
 
     /// Sends an event.
     pub fn emit(&self, event: BuildEvent) {
-        (self.events)(event);
+        (self.build.events)(event);
     }
 
     /// The recorded result of `key`, if the stage may use it.
     pub fn look_up(&self, stage: usize, key: &Key) -> Option<Record> {
-        let allowed = match &self.request.cache {
+        let allowed = match &self.build.request.cache {
             CacheUse::All | CacheUse::Only => true,
             CacheUse::None => false,
             CacheUse::Except(stages) => {
-                let planned = &self.plan.stages[stage];
+                let planned = &self.build.plan.stages[stage];
                 !stages.iter().any(|name| {
                     planned.name.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(name))
                         || planned.label == *name
@@ -341,7 +328,7 @@ impl<'a> Solver<'a> {
         if !allowed {
             return None;
         }
-        Record::from_bytes(&self.store.cache_get(&key.digest())?)
+        Record::from_bytes(&self.build.store.cache_get(&key.digest())?)
     }
 
     /// Takes a step's result from the cache, or makes it and records it; adds it to the stage.
@@ -411,19 +398,19 @@ impl<'a> Solver<'a> {
             self.emit(BuildEvent::Cached(place.id, record.summary()));
             return Ok(record);
         }
-        if self.request.cache == CacheUse::Only {
+        if self.build.request.cache == CacheUse::Only {
             let text = self.step_text(place);
             return Err(BuildError::Frozen { span: place.span, text });
         }
         let _permit = self.permits.take();
-        if self.cancel.is_cancelled() {
+        if self.build.cancel.is_cancelled() {
             return Err(BuildError::Interrupted);
         }
         let began = Instant::now();
         let Executed { active, is_recordable } = execute(state)?.into();
-        let options = CommitOptions { latest_mtime: self.request.source_date_epoch };
+        let options = CommitOptions { latest_mtime: self.build.request.source_date_epoch };
         let layer =
-            self.store.commit(active, &options).map_err(|error| Problem::from(error).at(place.span))?;
+            self.build.store.commit(active, &options).map_err(|error| Problem::from(error).at(place.span))?;
         let layer = layer.map(|layer| RecordedLayer {
             diff_id: layer.diff_id,
             size: layer.size,
@@ -444,10 +431,10 @@ impl<'a> Solver<'a> {
     fn keep(&self, below: &[DiffId], record: &Record) -> Result<(), BuildError> {
         let mut layers = below.to_vec();
         layers.extend(record.layer.as_ref().map(|layer| layer.diff_id));
-        self.store.cache_put(&record.key.digest(), record.to_bytes(), &layers);
+        self.build.store.cache_put(&record.key.digest(), record.to_bytes(), &layers);
         let mut flushed = self.flushed.lock().unwrap_or_else(PoisonError::into_inner);
         if flushed.elapsed() > FLUSH_INTERVAL {
-            self.store.flush()?;
+            self.build.store.flush()?;
             *flushed = Instant::now();
         }
         Ok(())
@@ -458,7 +445,7 @@ impl<'a> Solver<'a> {
     /// # Errors
     /// As the store's flush.
     pub fn alias(&self, key: &Key, alias: Key, below: &[DiffId]) -> Result<(), BuildError> {
-        let recorded = self.store.cache_get(&key.digest());
+        let recorded = self.build.store.cache_get(&key.digest());
         match recorded.as_deref().and_then(Record::from_bytes) {
             Some(record) => self.keep(below, &Record { key: alias, ..record }),
             None => Ok(()),
@@ -471,7 +458,7 @@ impl<'a> Solver<'a> {
     }
 
     fn step_text(&self, place: StepPlace) -> String {
-        let stage = &self.plan.stages[place.stage];
+        let stage = &self.build.plan.stages[place.stage];
         let task = stage
             .tasks
             .iter()

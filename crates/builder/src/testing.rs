@@ -10,7 +10,7 @@ use crate::BuildError;
 use crate::context::Contexts;
 use crate::prepared::{Prepared, Scope};
 use crate::request::{BuildRequest, ContextFolder};
-use crate::solve::{Parts, Solver};
+use crate::solve::{Build, Solver};
 
 /// A build that a test is about.
 pub(crate) struct Bed {
@@ -61,7 +61,7 @@ impl Bed {
     pub fn with_solver<T>(&self, test: impl FnOnce(&Solver<'_>) -> T) -> T {
         let Prepared { dockerfile, globals, plan, images } = self.prepare().unwrap();
         let contexts = Contexts::new(&self.store, &self.request);
-        test(&Solver::new(Parts {
+        test(&Solver::new(Build {
             store: &self.store,
             request: &self.request,
             dockerfile: &dockerfile,

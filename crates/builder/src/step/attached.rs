@@ -52,7 +52,7 @@ impl<'a> Attached<'a> {
             ResolvedMount::Bind { files, source, .. } => bind(solver, place, files, source),
             ResolvedMount::Cache(cache) => Ok(Part::Cache(Arc::clone(&caches[cache.directory.as_str()]))),
             ResolvedMount::Ssh { socket: Some(socket), mode, uid, gid, id, .. } => {
-                let path = solver.store.scratch()?.join("agent");
+                let path = solver.build.store.scratch()?.join("agent");
                 let agent = Agent::start(path, socket, *mode, *uid, *gid).map_err(|error| {
                     Problem::because(format!("cannot reach SSH agent {id:?} at {}", socket.display()), error)
                         .help("is the agent running? SSH_AUTH_SOCK names its socket")
@@ -131,12 +131,12 @@ fn open(root: &Root, source: &str) -> Result<OwnedFd, Problem> {
 fn bind(solver: &Solver<'_>, place: StepPlace, files: &Files, source: &str) -> Result<Part, BuildError> {
     // A tree of its own: what the RUN writes there ends with the step.
     let below = files.layers.as_deref().unwrap_or_default();
-    let active = solver.store.prepare(below, &PrepareOptions::default())?;
+    let active = solver.build.store.prepare(below, &PrepareOptions::default())?;
     let changed = match files.layers {
         Some(_) => Vec::new(),
         None => {
-            let tree = solver.contexts.open(&files.origin, None)?;
-            solver.contexts.copy_out(&tree.source(), source, active.root(), source, place.span)?
+            let tree = solver.build.contexts.open(&files.origin, None)?;
+            solver.build.contexts.copy_out(&tree.source(), source, active.root(), source, place.span)?
         }
     };
     let root = active.root().try_clone().map_err(BuildError::io("cannot open a mount's source"))?;
@@ -176,9 +176,9 @@ fn take_cache(
         Sharing::Private => CacheMountSharing::Private,
         Sharing::Locked => CacheMountSharing::Locked,
     };
-    let cancelled = || solver.cancel.is_cancelled();
+    let cancelled = || solver.build.cancel.is_cancelled();
     let mut fill = |root: &Root| fill(solver, place, &cache.files, cache, root);
-    let guard = solver.store.cache_mount(&cache.directory, sharing, &cancelled, &mut fill)?;
+    let guard = solver.build.store.cache_mount(&cache.directory, sharing, &cancelled, &mut fill)?;
     guard.ok_or(BuildError::Interrupted)
 }
 
@@ -191,8 +191,8 @@ fn fill(
     root: &Root,
 ) -> Result<(), BuildError> {
     if files.origin != Origin::Empty {
-        let tree = solver.contexts.open(&files.origin, files.layers.as_deref())?;
-        solver.contexts.copy_out(&tree.source(), &cache.source, root, "/", place.span)?;
+        let tree = solver.build.contexts.open(&files.origin, files.layers.as_deref())?;
+        solver.build.contexts.copy_out(&tree.source(), &cache.source, root, "/", place.span)?;
     }
     let (uid, gid) = (Uid::from_raw(cache.uid), Gid::from_raw(cache.gid));
     let set = || -> std::io::Result<()> {

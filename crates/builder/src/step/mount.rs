@@ -85,7 +85,7 @@ impl std::fmt::Debug for SecretMount {
 /// As [`crate::context::Contexts::layers`].
 pub(crate) fn files(solver: &Solver<'_>, origins: &[Origin]) -> Result<Vec<Files>, BuildError> {
     let files = |origin: &Origin| {
-        let layers = solver.contexts.layers(solver, origin)?;
+        let layers = solver.build.contexts.layers(solver, origin)?;
         Ok(Files { origin: origin.clone(), layers })
     };
     origins.iter().map(files).collect()
@@ -104,7 +104,7 @@ pub(crate) fn resolve(
     let mut resolved = Vec::new();
     let mut agents = 0;
     for (mount, files) in mounts.iter().zip(files) {
-        let mount = &expanded(solver.dockerfile.directives.escape, state, mount)?;
+        let mount = &expanded(solver.build.dockerfile.directives.escape, state, mount)?;
         let words =
             Words { target: mount.target.clone(), source: mount.source.clone(), id: mount.id.clone() };
         match mount.kind {
@@ -242,7 +242,7 @@ fn secret(
 }
 
 fn secret_content(solver: &Solver<'_>, id: &str) -> Result<Option<Vec<u8>>, Problem> {
-    let content = match solver.request.secrets.get(id) {
+    let content = match solver.build.request.secrets.get(id) {
         None => return Ok(None),
         Some(Secret::Env(name)) => match std::env::var_os(name) {
             Some(value) => std::os::unix::ffi::OsStringExt::into_vec(value),
@@ -274,7 +274,7 @@ fn ssh(
         Some(_) => words.target(state)?,
         None => PathBuf::from(format!("/run/buildkit/ssh_agent.{number}")),
     };
-    let socket = solver.request.ssh.get(&id).cloned();
+    let socket = solver.build.request.ssh.get(&id).cloned();
     if socket.is_none() && mount.required {
         return Err(Problem::new(format!("SSH agent {id:?} is required and was not given"))
             .help(format!("pass it with --ssh {id}")));

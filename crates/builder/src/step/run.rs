@@ -76,16 +76,16 @@ fn resolve(
 ) -> Result<Resolved, Problem> {
     let security = run.security.unwrap_or(Security::Sandbox);
     let network = match run.network.unwrap_or(Network::Default) {
-        Network::Default => solver.request.run.network.unwrap_or(Network::Default),
+        Network::Default => solver.build.request.run.network.unwrap_or(Network::Default),
         own => own,
     };
-    let allowed = &solver.request.allow;
+    let allowed = &solver.build.request.allow;
     if security == Security::Insecure && !allowed.contains(&Entitlement::SecurityInsecure) {
         return Err(Problem::new("RUN --security=insecure is not allowed")
             .help("if you trust this Dockerfile, build with --allow security.insecure"));
     }
-    let host_allowed =
-        allowed.contains(&Entitlement::NetworkHost) || solver.request.run.network == Some(Network::Host);
+    let host_allowed = allowed.contains(&Entitlement::NetworkHost)
+        || solver.build.request.run.network == Some(Network::Host);
     if run.network == Some(Network::Host) && !host_allowed {
         return Err(Problem::new("RUN --network=host is not allowed").help("build with --allow network.host"));
     }
@@ -107,7 +107,7 @@ fn key(
     state: &StageState,
     resolved: &Resolved,
 ) -> Result<Key, BuildError> {
-    let request = &solver.request.run;
+    let request = &solver.build.request.run;
     // Proxies given to the build without an ARG are no part of the stage's environment.
     let variables: Vec<_> = state.environment.iter().collect();
     let mut mounts = Vec::new();
@@ -115,7 +115,7 @@ fn key(
         let mut key = mount.key();
         if let ResolvedMount::Bind { files, source, .. } = mount {
             let layers = files.layers.as_deref();
-            key["files"] = solver.contexts.mount_digest(&files.origin, layers, source, place.span)?;
+            key["files"] = solver.build.contexts.mount_digest(&files.origin, layers, source, place.span)?;
         }
         mounts.push(key);
     }
@@ -133,7 +133,7 @@ fn key(
         .with("ulimits", &request.ulimits)
         .with("no new privileges", request.no_new_privileges)
         .with("platform", state.platform().to_string())
-        .with("source date epoch", solver.request.source_date_epoch)
+        .with("source date epoch", solver.build.request.source_date_epoch)
         .with("secret in layer", resolved.has_secrets() && request.allow_secret_in_layer))
 }
 
@@ -156,12 +156,13 @@ fn execute(
     let attached = Attached::new(solver, place, &resolved.mounts)?;
     let mut mounts = attached.mounts().map_err(at)?;
     mounts.extend(script_mount(&resolved.command));
-    let active =
-        solver.stubs.prepare(solver.store, &state.layers, &points(&mounts)).map_err(|error| match error {
+    let active = solver.stubs.prepare(solver.build.store, &state.layers, &points(&mounts)).map_err(
+        |error| match error {
             StubError::Build(BuildError::Store(error @ StoreError::TooManyLayers { .. })) => at(error.into()),
             StubError::Build(error) => error,
             StubError::Step(problem) => at(problem),
-        })?;
+        },
+    )?;
     let user = process_user(active.root(), &state.image.config.user).map_err(|error| {
         at(Problem::from(error).help("USER must name a user of the image, or give numbers as USER 1000:1000"))
     })?;
@@ -176,7 +177,7 @@ fn execute(
         };
         solver.emit(BuildEvent::Output(place.id, stream, bytes.to_vec()));
     };
-    let exit = lbuild_runner::run(spec, &mut output, solver.cancel);
+    let exit = lbuild_runner::run(spec, &mut output, solver.build.cancel);
     let command = resolved.command.words.join(" ");
     match exit {
         Ok(Exit::Code(0)) => {
@@ -196,7 +197,7 @@ fn search_for_secrets(
     resolved: &Resolved,
     active: &ActiveSnapshot,
 ) -> Result<(), Problem> {
-    if solver.request.run.allow_secret_in_layer {
+    if solver.build.request.run.allow_secret_in_layer {
         return Ok(());
     }
     let secrets = resolved.secrets().map(|secret| (secret.id.as_str(), secret.content.as_slice()));
@@ -255,7 +256,7 @@ fn spec(
     user: ProcessUser,
     mounts: Vec<Mount>,
 ) -> Result<RunSpec, Problem> {
-    let request = solver.request;
+    let request = solver.build.request;
     let secrets =
         resolved.secrets().filter_map(|secret| Some((secret.variable.clone()?, secret.content.clone())));
     let mut env = surroundings::variables(request, state, secrets.collect(), &user);

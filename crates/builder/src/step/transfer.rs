@@ -59,7 +59,7 @@ pub(crate) fn copy(
     copy: &Copy,
     origin: &Origin,
 ) -> Result<(), BuildError> {
-    let layers = solver.contexts.layers(solver, origin)?;
+    let layers = solver.build.contexts.layers(solver, origin)?;
     let transfer = || -> Result<Transfer, Problem> {
         let (paths, inline) = expand_sources(solver, state, &copy.sources)?;
         for path in &paths {
@@ -98,7 +98,7 @@ pub(crate) fn add(
     state: &mut StageState,
     add: &Add,
 ) -> Result<(), BuildError> {
-    let layers = solver.contexts.layers(solver, &Origin::Context)?;
+    let layers = solver.build.contexts.layers(solver, &Origin::Context)?;
     let transfer = || -> Result<Transfer, Problem> {
         let (paths, inline) = expand_sources(solver, state, &add.sources)?;
         let checksum = expand_option(solver, state, add.checksum.as_deref())?;
@@ -207,7 +207,7 @@ fn look(
         .into_iter()
         .map(|source| {
             let Some(remote) = download::remote(&source)? else { return Ok(Item::Path(source)) };
-            solver.emit(BuildEvent::Status(place.id, format!("looking at {}", redacted(source))));
+            solver.emit(BuildEvent::Status(place.id, format!("looking at {}", redacted(&source))));
             Ok(Item::Remote(Download::look(solver, &source, remote, flags)?))
         })
         .collect::<Result<Vec<_>, Problem>>()?;
@@ -236,19 +236,19 @@ fn apply(
         quick = quick_key(solver, place, state, &transfer)?;
     }
     let transfer = &transfer;
-    let tree = solver.contexts.open(&transfer.origin, transfer.layers.as_deref())?;
+    let tree = solver.build.contexts.open(&transfer.origin, transfer.layers.as_deref())?;
     let failed = |error: CopyError| failed(error, transfer).at(place.span);
     let workdir = state.workdir().to_owned();
     let spot = Spot { destination: &transfer.destination, workdir: &workdir, owner: None };
     let prepared = prepared(solver, transfer, Some(&tree), &spot, Remotes::Included).map_err(failed)?;
-    let files = prepared.digest(solver.contexts.memo()).map_err(failed)?;
+    let files = prepared.digest(solver.build.contexts.memo()).map_err(failed)?;
     let key = base_key(solver, state, transfer).with("files", files);
     let below = state.layers.clone();
     if transfer.is_linked() {
         linked(solver, place, state, transfer, &tree, key.clone(), history)?;
     } else {
         solver.step(place, state, key.clone(), history, |state| {
-            let active = solver.store.prepare(&state.layers, &PrepareOptions::default())?;
+            let active = solver.build.store.prepare(&state.layers, &PrepareOptions::default())?;
             let owner = owner(solver, active.root(), transfer).map_err(|problem| problem.at(place.span))?;
             write(solver, place, transfer, &prepared.with_owner(owner), active)
         })?;
@@ -275,7 +275,7 @@ fn linked(
         return Ok(());
     }
     let at = |problem: Problem| problem.at(place.span);
-    let base = solver.store.view(&state.layers)?;
+    let base = solver.build.store.view(&state.layers)?;
     let landing = Landing::find(base.root(), state.workdir(), &transfer.destination)
         .map_err(|error| at(Problem::from(error)))?;
     let owner = owner(solver, base.root(), transfer).map_err(at)?;
@@ -283,14 +283,14 @@ fn linked(
     let spot = Spot { destination: &landing.destination, workdir: &workdir, owner };
     let failed = |error: CopyError| at(failed(error, transfer));
     let prepared = prepared(solver, transfer, Some(tree), &spot, Remotes::Included).map_err(failed)?;
-    let files = prepared.digest(solver.contexts.memo()).map_err(failed)?;
+    let files = prepared.digest(solver.build.contexts.memo()).map_err(failed)?;
     let key = Key::new("linked copy", &[])
         .with("files", files)
         .with("landing", &landing)
-        .with("source date epoch", solver.request.source_date_epoch);
+        .with("source date epoch", solver.build.request.source_date_epoch);
     let below = state.layers.clone();
     solver.step_on(&[], place, state, key.clone(), history, |_| {
-        let active = solver.store.prepare(&[], &PrepareOptions::default())?;
+        let active = solver.build.store.prepare(&[], &PrepareOptions::default())?;
         landing.prepare(active.root()).map_err(|error| at(Problem::from(error)))?;
         write(solver, place, transfer, &prepared, active)
     })?;
@@ -336,7 +336,7 @@ fn prepared<'a>(
         exclude: &transfer.exclude,
         parents: transfer.parents,
         unpack: transfer.unpack,
-        created_mtime: solver.request.source_date_epoch,
+        created_mtime: solver.build.request.source_date_epoch,
     })
 }
 
@@ -367,10 +367,10 @@ fn quick_key(
         None if !transfer.has_remote() => return Ok(None),
         None if !has_paths => Value::Null,
         None => {
-            let tree = solver.contexts.open(&transfer.origin, None)?;
+            let tree = solver.build.contexts.open(&transfer.origin, None)?;
             let spot = Spot { destination: &transfer.destination, workdir: state.workdir(), owner: None };
             let files = prepared(solver, transfer, Some(&tree), &spot, Remotes::LeftOut)
-                .and_then(|prepared| prepared.digest(solver.contexts.memo()))
+                .and_then(|prepared| prepared.digest(solver.build.contexts.memo()))
                 .map_err(|error| failed(error, transfer).at(place.span))?;
             json!(files)
         }
@@ -396,7 +396,7 @@ fn base_key(solver: &Solver<'_>, state: &StageState, transfer: &Transfer) -> Key
     Key::new("copy", &state.layers)
         .with("owner", &transfer.owner)
         .with("link", transfer.is_linked())
-        .with("source date epoch", solver.request.source_date_epoch)
+        .with("source date epoch", solver.build.request.source_date_epoch)
 }
 
 /// The owner that `--chown` names, looked up in the image's own files.
@@ -446,8 +446,7 @@ fn failed(error: CopyError, transfer: &Transfer) -> Problem {
         }
         CopyError::Source(_) => Some(match &transfer.origin {
             Origin::Context => {
-                "sources are paths inside the build context, without what .dockerignore excludes"
-                    .to_owned()
+                "sources are paths inside the build context, without what .dockerignore excludes".to_owned()
             }
             _ => "sources are paths inside what --from names".to_owned(),
         }),

@@ -29,13 +29,13 @@ pub(crate) fn workdir(
     let user = state.image.config.user.clone();
     let mut key = Key::new("workdir", &state.layers)
         .with("path", &directory)
-        .with("source date epoch", solver.request.source_date_epoch);
+        .with("source date epoch", solver.build.request.source_date_epoch);
     if !user.is_empty() {
         key = key.with("user", &user);
     }
     let history = format!("WORKDIR {directory}");
     solver.step(place, state, key, history, |state| {
-        let active = solver.store.prepare(&state.layers, &PrepareOptions::default())?;
+        let active = solver.build.store.prepare(&state.layers, &PrepareOptions::default())?;
         make(&active, Path::new(&directory), &user).map_err(|problem| problem.at(place.span))?;
         Ok(active)
     })

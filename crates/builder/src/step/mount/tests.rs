@@ -16,7 +16,7 @@ fn bed(options: &str) -> Bed {
 /// The mounts of the RUN; FILE stands for the layer of a stage.
 fn resolved(bed: &Bed) -> Result<Vec<ResolvedMount>, String> {
     bed.with_solver(|solver| {
-        let Instruction::Run(run) = &solver.dockerfile.stages[0].steps[1].instruction else {
+        let Instruction::Run(run) = &solver.build.dockerfile.stages[0].steps[1].instruction else {
             panic!("no RUN")
         };
         let mut state = StageState::scratch(&Platform::host());
@@ -181,7 +181,7 @@ fn caches_differ_by_id_owner_mode_and_first_content() {
         assert_eq!(directory(options) == first, is_same, "{options}");
     }
     let bed = bed("--mount=type=cache,target=/c");
-    let mount = bed.with_solver(|solver| match &solver.dockerfile.stages[0].steps[1].instruction {
+    let mount = bed.with_solver(|solver| match &solver.build.dockerfile.stages[0].steps[1].instruction {
         Instruction::Run(run) => run.mounts[0].clone(),
         other => panic!("{other:?}"),
     });
