@@ -1,11 +1,13 @@
-//! Walking a directory of a tree, in sorted order and by open directories.
+//! Walking a directory of a tree, in sorted order and by open directories, however deep it is.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::vec;
 
+use lbuild_confined::Descent;
 use rustix::fs::{self, AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -43,12 +45,19 @@ pub(crate) fn walk(
     metadata: Metadata,
     filter: &Filter,
 ) -> Result<Vec<Entry>, ContextError> {
-    let top = Entry { depth: 0, name: OsString::new(), metadata, is_implied: false };
-    let mut walk = Walk { tree, filter, entries: vec![top] };
-    let level = walk.top(start);
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
     let directory = tree.root().open_at(start, flags, Mode::empty());
-    walk.directory(directory.map_err(|source| unreadable(start, source))?, &level, 1)?;
+    let descent = Descent::new(directory.map_err(|source| unreadable(start, source))?);
+    let top = Entry { depth: 0, name: OsString::new(), metadata, is_implied: false };
+    let (path, relative) = (start.to_owned(), PathBuf::new());
+    let mut walk = Walk { tree, filter, entries: vec![top], descent, path, relative, levels: Vec::new() };
+    walk.enter(walk.top_rules())?;
+    while let Some(level) = walk.levels.last_mut() {
+        match level.names.next() {
+            Some(name) => walk.visit(name)?,
+            None => walk.leave()?,
+        }
+    }
     Ok(walk.entries)
 }
 
@@ -74,14 +83,26 @@ struct Walk<'a> {
     tree: &'a SourceTree<'a>,
     filter: &'a Filter,
     entries: Vec<Entry>,
+    descent: Descent,
+    /// Of the directory that the walk is in, from the tree's root.
+    path: PathBuf,
+    /// The same from the top of the selection.
+    relative: PathBuf,
+    /// From the top to the directory that the walk is in.
+    levels: Vec<Level>,
 }
 
 /// A directory that the walk is in.
 struct Level {
-    /// From the tree's root.
-    path: PathBuf,
-    /// From the top of the selection.
-    relative: PathBuf,
+    /// Of its entry.
+    index: usize,
+    /// Those that are still to be looked at.
+    names: vec::IntoIter<OsString>,
+    rules: Rules,
+}
+
+/// What the rules say so far about what a directory holds.
+struct Rules {
     ignore: Option<Hits>,
     include: Option<Hits>,
     exclude: Hits,
@@ -96,68 +117,79 @@ enum Fate {
 }
 
 impl Walk<'_> {
-    fn top(&self, start: &Path) -> Level {
+    fn top_rules(&self) -> Rules {
         let ignore = self.tree.ignore().map(|ignore| {
             // Outermost first, without the root.
-            let mut above: Vec<_> = start.ancestors().filter(|path| !path.as_os_str().is_empty()).collect();
+            let above = self.path.ancestors().filter(|path| !path.as_os_str().is_empty());
+            let mut above: Vec<_> = above.collect();
             above.reverse();
             above.into_iter().fold(ignore.top(), |hits, path| ignore.descend(path, &hits))
         });
-        Level {
-            path: start.to_owned(),
-            relative: PathBuf::new(),
-            ignore,
-            include: self.filter.include.as_ref().map(Patterns::top),
-            exclude: self.filter.exclude.top(),
-        }
+        let include = self.filter.include.as_ref().map(Patterns::top);
+        Rules { ignore, include, exclude: self.filter.exclude.top() }
     }
 
-    /// Adds what an open directory holds and says whether that is anything.
-    fn directory(&mut self, directory: OwnedFd, level: &Level, depth: usize) -> Result<bool, ContextError> {
-        let names = sorted_names(&directory).map_err(|source| unreadable(&level.path, source))?;
-        let before = self.entries.len();
-        for name in names {
-            let path = level.path.join(&name);
-            let metadata = match fs::statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) => self.tree.metadata(&stat),
-                // It went away since the directory was read.
-                Err(Errno::NOENT) => continue,
-                Err(error) => return Err(unreadable(&path, error)),
-            };
-            let relative = level.relative.join(&name);
-            let is_implied = match self.fate(&path, &relative, metadata.is_directory(), level) {
-                Fate::Selected => false,
-                Fate::Searched => true,
-                Fate::Dropped => continue,
-            };
-            let index = self.entries.len();
-            self.entries.push(Entry { depth, name, metadata, is_implied });
-            if metadata.is_directory() {
-                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let child = fs::openat(&directory, &self.entries[index].name, flags, Mode::empty());
-                let child = child.map_err(|error| unreadable(&path, error))?;
-                let holds_any = self.directory(child, &self.descend(level, path, relative), depth + 1)?;
-                if is_implied && !holds_any {
-                    self.entries.truncate(index);
-                }
-            }
-        }
-        Ok(self.entries.len() > before)
+    /// Begins with the directory that was just opened and whose entry is the last.
+    fn enter(&mut self, rules: Rules) -> Result<(), ContextError> {
+        let names = sorted_names(self.descent.directory());
+        let names = names.map_err(|source| unreadable(&self.path, source))?.into_iter();
+        self.levels.push(Level { index: self.entries.len() - 1, names, rules });
+        Ok(())
     }
 
-    fn fate(&self, path: &Path, relative: &Path, is_directory: bool, level: &Level) -> Fate {
-        if let (Some(ignore), Some(hits)) = (self.tree.ignore(), &level.ignore)
+    /// Adds a file of the directory that the walk is in; if it is a directory, the walk is in it next.
+    fn visit(&mut self, name: OsString) -> Result<(), ContextError> {
+        let Some(Level { rules, .. }) = self.levels.last() else { return Ok(()) };
+        let path = self.path.join(&name);
+        let metadata = match fs::statat(self.descent.directory(), &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => self.tree.metadata(&stat),
+            // It went away since the directory was read.
+            Err(Errno::NOENT) => return Ok(()),
+            Err(error) => return Err(unreadable(&path, error)),
+        };
+        let relative = self.relative.join(&name);
+        let is_implied = match self.fate(&path, &relative, metadata.is_directory(), rules) {
+            Fate::Selected => false,
+            Fate::Searched => true,
+            Fate::Dropped => return Ok(()),
+        };
+        let below = metadata.is_directory().then(|| self.descend(rules, &path, &relative));
+        self.entries.push(Entry { depth: self.levels.len(), name: name.clone(), metadata, is_implied });
+        let Some(below) = below else { return Ok(()) };
+        let directory = self.descent.open(&name).map_err(|error| unreadable(&path, error))?;
+        self.descent.enter(name, directory);
+        (self.path, self.relative) = (path, relative);
+        self.enter(below)
+    }
+
+    /// Goes back to the directory above, and forgets a directory that holds nothing selected if it is
+    /// not selected itself.
+    fn leave(&mut self) -> Result<(), ContextError> {
+        let Some(Level { index, .. }) = self.levels.pop() else { return Ok(()) };
+        if self.levels.is_empty() {
+            return Ok(());
+        }
+        if self.entries[index].is_implied && self.entries.len() == index + 1 {
+            self.entries.truncate(index);
+        }
+        self.path.pop();
+        self.relative.pop();
+        self.descent.leave().map_err(|error| unreadable(&self.path, error))
+    }
+
+    fn fate(&self, path: &Path, relative: &Path, is_directory: bool, rules: &Rules) -> Fate {
+        if let (Some(ignore), Some(hits)) = (self.tree.ignore(), &rules.ignore)
             && !ignore.shows_in(path, is_directory, hits)
         {
             return Fate::Dropped;
         }
         let relative = relative.as_os_str().as_bytes();
         let Filter { include, exclude } = self.filter;
-        if !exclude.is_empty() && exclude.matches_in(relative, &level.exclude) {
+        if !exclude.is_empty() && exclude.matches_in(relative, &rules.exclude) {
             let searched = is_directory && exclude.has_exceptions();
             return if searched { Fate::Searched } else { Fate::Dropped };
         }
-        match (include, &level.include) {
+        match (include, &rules.include) {
             (Some(include), Some(hits)) if !include.matches_in(relative, hits) => {
                 let searched = is_directory && include.may_match_below(relative);
                 if searched { Fate::Searched } else { Fate::Dropped }
@@ -166,16 +198,14 @@ impl Walk<'_> {
         }
     }
 
-    fn descend(&self, above: &Level, path: PathBuf, relative: PathBuf) -> Level {
+    fn descend(&self, above: &Rules, path: &Path, relative: &Path) -> Rules {
         let bytes = relative.as_os_str().as_bytes();
         let ignore = self.tree.ignore().zip(above.ignore.as_ref());
         let include = self.filter.include.as_ref().zip(above.include.as_ref());
-        Level {
-            ignore: ignore.map(|(ignore, hits)| ignore.descend(&path, hits)),
+        Rules {
+            ignore: ignore.map(|(ignore, hits)| ignore.descend(path, hits)),
             include: include.map(|(include, hits)| include.descend(bytes, hits)),
             exclude: self.filter.exclude.descend(bytes, &above.exclude),
-            path,
-            relative,
         }
     }
 }

@@ -6,6 +6,8 @@ mod common;
 
 use common::{folder, paths, root};
 use lbuild_build_context::{Context, ContextError, Ignore, Selector, SourceTree, select};
+use lbuild_confined::Descent;
+use rustix::fs::{self, AtFlags, Mode};
 
 fn selected(
     files: &[&str],
@@ -67,6 +69,34 @@ fn what_must_exist_and_does_not_is_an_error() {
     assert!(matches!(selected(FILES, "[", &[], false), Err(ContextError::Wildcards { .. })));
     assert!(matches!(selected(FILES, "d", &["!"], false), Err(ContextError::Pattern(_))));
     assert!(matches!(selected(&["loop -> loop"], "loop", &[], false), Err(ContextError::Read { .. })));
+}
+
+#[test]
+fn a_deep_tree_is_selected_whole() {
+    const DEPTH: usize = 3000;
+    let folder = folder(&[]);
+    let root = root(&folder);
+    let mut descent = Descent::new(root.try_clone().unwrap().into_fd());
+    for _ in 0..DEPTH {
+        fs::mkdirat(descent.directory(), "d", Mode::RWXU).unwrap();
+        let directory = descent.open("d".as_ref()).unwrap();
+        descent.enter("d".into(), directory);
+    }
+    fs::symlinkat("target", descent.directory(), "link").unwrap();
+    let selector = Selector { pattern: "d", exclude: &["**/l*".to_owned()], parents: false };
+    let selection = select(&SourceTree::new(&root), &selector).unwrap();
+    assert_eq!(selection.picks[0].entries.len(), DEPTH);
+    let selector = Selector { pattern: ".", exclude: &[], parents: false };
+    let selection = select(&SourceTree::new(&root), &selector).unwrap();
+    let deepest = selection.picks[0].entries.last().unwrap();
+    assert_eq!((deepest.depth, deepest.name.as_encoded_bytes()), (DEPTH + 1, b"link".as_slice()));
+
+    // Too deep for the temporary folder to remove it.
+    fs::unlinkat(descent.directory(), "link", AtFlags::empty()).unwrap();
+    for _ in 0..DEPTH {
+        descent.leave().unwrap();
+        fs::unlinkat(descent.directory(), "d", AtFlags::REMOVEDIR).unwrap();
+    }
 }
 
 #[test]
