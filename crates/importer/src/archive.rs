@@ -20,6 +20,10 @@ const SMALL: u64 = 1 << 20;
 /// … as long as all of them together have no more than this.
 const MEMORY: u64 = 64 << 20;
 
+/// Bytes that the table of files may take: names, targets of links, and what each file costs besides.
+const TABLE: u64 = 64 << 20;
+const TABLE_ENTRY: u64 = 128;
+
 /// Symbolic links that lead to symbolic links; `docker save` makes chains of one.
 const MAX_LINKS: usize = 8;
 
@@ -31,6 +35,8 @@ const ROOT_DIRECTORIES: [&str; 14] =
 pub(crate) struct ArchiveSource<'a> {
     store: &'a Store,
     files: BTreeMap<String, Kept>,
+    /// Bytes of [`TABLE`] that are left.
+    table: u64,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -46,7 +52,7 @@ impl<'a> ArchiveSource<'a> {
     pub fn read(store: &'a Store, reader: impl Read, limits: &Limits) -> Result<Self, ImportError> {
         let (_, stream) = decompress_within(reader, &limits.archive).map_err(ArchiveError::Read)?;
         let mut archive = Reader::new(BufReader::new(stream), limits.archive);
-        let mut source = Self { store, files: BTreeMap::new() };
+        let mut source = Self { store, files: BTreeMap::new(), table: TABLE };
         let mut memory = MEMORY;
         let mut is_first = true;
         while let Some(entry) = next(&mut archive, is_first)? {
@@ -68,11 +74,21 @@ impl<'a> ArchiveSource<'a> {
         };
         match self.files.get(&path) {
             Some(known) if *known != kept => Err(ImportError::Duplicate { path }),
-            _ => {
+            Some(_) => Ok(()),
+            None => {
+                self.charge(&path, &kept)?;
                 self.files.insert(path, kept);
                 Ok(())
             }
         }
+    }
+
+    fn charge(&mut self, path: &str, kept: &Kept) -> Result<(), ImportError> {
+        let target = if let Kept::Link(target) = kept { target.len() } else { 0 };
+        let cost = TABLE_ENTRY + (path.len() + target) as u64;
+        let what = "bytes of file names in an image archive";
+        self.table = self.table.checked_sub(cost).ok_or(ArchiveError::Limit { what, limit: TABLE })?;
+        Ok(())
     }
 
     fn keep(
@@ -232,6 +248,22 @@ mod tests {
         assert!(join("", b"\xff").is_err());
         assert_eq!(resolve("1/layer.tar", b"/2/layer.tar").unwrap(), "2/layer.tar");
         assert_eq!(resolve("1/layer.tar", b"../2.tar").unwrap(), "2.tar");
+    }
+
+    #[test]
+    fn names_and_targets_of_links_take_bounded_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), lbuild_layer_store::StoreOptions::default()).unwrap();
+        let link = Kept::Link("target".to_owned());
+        let cost = TABLE_ENTRY + 10;
+        for (table, is_enough) in [(cost, true), (cost - 1, false)] {
+            let mut source = ArchiveSource { store: &store, files: BTreeMap::new(), table };
+            let result = source.charge("path", &link);
+            match result {
+                Ok(()) => assert!(is_enough && source.table == 0),
+                Err(error) => assert!(!is_enough && matches!(error, ImportError::Archive(_)), "{error}"),
+            }
+        }
     }
 
     #[test]

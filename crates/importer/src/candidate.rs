@@ -6,7 +6,7 @@ use lbuild_layer_store::{ImageRecord, Layer, Store};
 use lbuild_oci::{DiffId, Digest, ImageConfig, Platform, Reference};
 
 use crate::document::{Descriptor, parse_config};
-use crate::layer::{self, Claim};
+use crate::layer::{self, Claim, VerifiedLayers};
 use crate::source::{Source, Stored, described_blob};
 use crate::{ImportError, Limits, Loaded};
 
@@ -66,12 +66,14 @@ impl Candidate {
         platform.to_string().parse().unwrap_or(platform)
     }
 
-    /// Brings the layers into the store and checks each against the configuration.
+    /// Brings the layers into the store and checks each against the configuration, except those that
+    /// are in `verified`.
     pub fn verify(
         self,
         store: &Store,
         source: &dyn Source,
         limits: &Limits,
+        verified: &mut VerifiedLayers,
     ) -> Result<Verified, ImportError> {
         let diff_ids = &self.config.rootfs.diff_ids;
         if diff_ids.len() != self.layers.len() {
@@ -82,7 +84,7 @@ impl Candidate {
         for (file, diff_id) in self.layers.iter().zip(diff_ids) {
             claims.push(Claim { blob: file.store(source)?, diff_id: *diff_id });
         }
-        let layers = layer::verify_all(store, &claims, limits)?;
+        let layers = layer::verify_all(store, &claims, limits, verified)?;
         let manifest = self.manifest.as_ref().map(|bytes| keep_manifest(store, bytes)).transpose()?;
         Ok(Verified {
             id: self.id,

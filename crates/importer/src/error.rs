@@ -6,7 +6,10 @@ use lbuild_archive::ArchiveError;
 use lbuild_layer_store::StoreError;
 use lbuild_oci::{DiffId, Digest, Platform, ReferenceError};
 
-/// Why an image could not be brought into the store. The store has no image that it had not before.
+/// Why an image could not be brought into the store.
+///
+/// The store has no image that it had not before, except perhaps after [`ImportError::Store`]: it keeps
+/// images one after the other.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// What was given holds no image.

@@ -1,6 +1,6 @@
 //! Layers, checked against the DiffIDs that a configuration claims.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -14,18 +14,32 @@ use crate::stream::Bounded;
 use crate::{ImportError, Limits};
 
 /// What a configuration and a manifest together say: this blob unpacks to the tar of this DiffID.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Claim {
     pub blob: Stored,
     pub diff_id: DiffId,
 }
 
-/// Verifies all claims, several at a time, and returns the layers in their order.
+/// Layers that were verified: images share them, and one image may have a layer twice.
+pub(crate) type VerifiedLayers = HashMap<Claim, Layer>;
+
+/// Verifies those of `claims` that are not in `verified`, and returns the layers in their order.
 pub(crate) fn verify_all(
     store: &Store,
     claims: &[Claim],
     limits: &Limits,
+    verified: &mut VerifiedLayers,
 ) -> Result<Vec<Layer>, ImportError> {
+    let missing: HashSet<Claim> =
+        claims.iter().filter(|claim| !verified.contains_key(claim)).copied().collect();
+    let missing: Vec<Claim> = missing.into_iter().collect();
+    let layers = verify_each(store, &missing, limits)?;
+    verified.extend(missing.into_iter().zip(layers));
+    Ok(claims.iter().filter_map(|claim| verified.get(claim).cloned()).collect())
+}
+
+/// Verifies all claims, several at a time, and returns the layers in their order.
+fn verify_each(store: &Store, claims: &[Claim], limits: &Limits) -> Result<Vec<Layer>, ImportError> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();
@@ -111,4 +125,23 @@ fn mismatch(claim: &Claim, found: Digest) -> ImportError {
 
 fn keep_error(blob: Digest, source: lbuild_layer_store::StoreError) -> ImportError {
     ImportError::Store { what: format!("layer {blob}"), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_that_images_share_is_verified_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), lbuild_layer_store::StoreOptions::default()).unwrap();
+        let blob = Stored { digest: Digest::of("no such blob"), size: 7 };
+        let claim = Claim { blob, diff_id: DiffId(Digest::of("tar")) };
+        let limits = Limits::default();
+        assert!(verify_all(&store, &[claim], &limits, &mut VerifiedLayers::new()).is_err());
+        let layer = imported(claim.diff_id, 9, blob, MediaType::LayerGzip);
+        let mut verified = VerifiedLayers::from([(claim, layer.clone())]);
+        let layers = verify_all(&store, &[claim, claim], &limits, &mut verified).unwrap();
+        assert_eq!(layers, [layer.clone(), layer]);
+    }
 }

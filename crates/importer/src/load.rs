@@ -9,6 +9,7 @@ use lbuild_oci::{DiffId, Digest, Platform, Reference};
 use crate::archive::ArchiveSource;
 use crate::candidate::Verified;
 use crate::folder::FolderSource;
+use crate::layer::VerifiedLayers;
 use crate::source::Source;
 use crate::{ImportError, docker, layout};
 
@@ -65,7 +66,8 @@ pub struct Loaded {
 /// not. `reader` may be a pipe: it is read once, from the beginning to the end.
 ///
 /// # Errors
-/// [`ImportError`]; the store then has no new image and no new name.
+/// [`ImportError`]. The store then has no new image and no new name, unless it was the store that
+/// failed: that keeps images and names one after the other.
 pub fn load(store: &Store, reader: impl Read, options: &LoadOptions) -> Result<Vec<Loaded>, ImportError> {
     let source = ArchiveSource::read(store, reader, &options.limits)?;
     load_source(store, &source, options)
@@ -92,9 +94,10 @@ fn load_source(
     if candidates.len() > 1 && !options.names.is_empty() {
         return Err(ImportError::SeveralImages { count: candidates.len() });
     }
+    let mut verified = VerifiedLayers::new();
     let images = candidates
         .into_iter()
-        .map(|candidate| candidate.verify(store, source, &options.limits))
+        .map(|candidate| candidate.verify(store, source, &options.limits, &mut verified))
         .collect::<Result<Vec<_>, _>>()?;
     record(store, images, options)
 }

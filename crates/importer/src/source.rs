@@ -9,7 +9,7 @@ use crate::ImportError;
 use crate::document::Descriptor;
 
 /// A file that is a blob of the store now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Stored {
     /// Of the bytes as they came.
     pub digest: Digest,
