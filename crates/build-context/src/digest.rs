@@ -13,6 +13,7 @@ use std::time::SystemTime;
 
 use lbuild_oci::{Digest, Hasher};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::error::ContextError;
 use crate::memo::DigestMemo;
@@ -37,17 +38,19 @@ pub struct Relevant {
 impl Selection {
     /// The digest of everything selected, from the tree that it was selected from.
     ///
-    /// Files are read unless the memo knows them, several at a time.
+    /// Files are read unless the memo knows them, several at a time. `is_cancelled` is asked between
+    /// their parts.
     ///
     /// # Errors
-    /// [`ContextError::Read`] for a file or link that cannot be read.
+    /// [`ContextError::Read`] for a file or link that cannot be read, [`ContextError::Interrupted`].
     pub fn digest(
         &self,
         tree: &SourceTree<'_>,
         memo: &DigestMemo,
         relevant: Relevant,
+        is_cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<Digest, ContextError> {
-        let mut contents = self.contents(tree, memo)?.into_iter();
+        let mut contents = self.contents(tree, memo, is_cancelled)?.into_iter();
         let mut fields = Fields(Hasher::new());
         fields.number(self.picks.len() as u64);
         for pick in &self.picks {
@@ -74,7 +77,12 @@ impl Selection {
     }
 
     /// The digests of all regular files, in the order of the entries.
-    fn contents(&self, tree: &SourceTree<'_>, memo: &DigestMemo) -> Result<Vec<Digest>, ContextError> {
+    fn contents(
+        &self,
+        tree: &SourceTree<'_>,
+        memo: &DigestMemo,
+        is_cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Vec<Digest>, ContextError> {
         let mut digests = Vec::new();
         let mut unknown = Vec::new();
         for pick in &self.picks {
@@ -90,7 +98,8 @@ impl Selection {
                 }
             }
         }
-        for (index, digest) in read_all(tree, memo, &unknown)? {
+        let files = Files { tree, memo, is_cancelled };
+        for (index, digest) in files.read_all(&unknown)? {
             digests[index] = digest;
         }
         Ok(digests)
@@ -162,65 +171,76 @@ impl Fields {
     }
 }
 
-/// Reads files of a tree, several at a time, and returns their digests with the numbers given.
-fn read_all(
-    tree: &SourceTree<'_>,
-    memo: &DigestMemo,
-    files: &[(usize, PathBuf)],
-) -> Result<Vec<(usize, Digest)>, ContextError> {
-    let next = AtomicUsize::new(0);
-    let read_some = || {
-        let mut buffer = vec![0; BUFFER_BYTES];
-        let mut digests = Vec::new();
-        while let Some((index, path)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let digest = read_one(tree, memo, path, &mut buffer).map_err(|error| {
-                next.store(files.len(), Ordering::Relaxed);
-                unreadable(path, error)
-            })?;
-            digests.push((*index, digest));
-        }
-        Ok(digests)
-    };
-    let readers = thread::available_parallelism().map_or(1, usize::from).min(MAX_READERS);
-    if readers.min(files.len()) <= 1 {
-        return read_some();
-    }
-    thread::scope(|scope| {
-        let threads: Vec<_> = (0..readers.min(files.len())).map(|_| scope.spawn(read_some)).collect();
-        let mut digests = Vec::with_capacity(files.len());
-        for thread in threads {
-            match thread.join() {
-                Ok(result) => digests.extend(result?),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        Ok(digests)
-    })
+/// Files of a tree, to be read.
+struct Files<'a> {
+    tree: &'a SourceTree<'a>,
+    memo: &'a DigestMemo,
+    is_cancelled: &'a (dyn Fn() -> bool + Sync),
 }
 
-/// The digest of a file's content and capabilities, which the memo then knows.
-fn read_one(tree: &SourceTree<'_>, memo: &DigestMemo, path: &Path, buffer: &mut [u8]) -> io::Result<Digest> {
-    let read_at = SystemTime::now();
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let mut file = File::from(tree.root().open_at(path, flags, Mode::empty())?);
-    let before = Metadata::of(&rustix::fs::fstat(&file)?);
-    if before.kind != Kind::File {
-        return Err(io::Error::other("it is no longer a regular file"));
-    }
-    let mut content = Hasher::new();
-    loop {
-        match file.read(buffer) {
-            Ok(0) => break,
-            Ok(length) => content.update(&buffer[..length]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+impl Files<'_> {
+    /// Reads files, several at a time, and returns their digests with the numbers given.
+    fn read_all(&self, files: &[(usize, PathBuf)]) -> Result<Vec<(usize, Digest)>, ContextError> {
+        let next = AtomicUsize::new(0);
+        let read_some = || {
+            let mut buffer = vec![0; BUFFER_BYTES];
+            let mut digests = Vec::new();
+            while let Some((index, path)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let digest = self.read_one(path, &mut buffer).map_err(|error| {
+                    next.store(files.len(), Ordering::Relaxed);
+                    match Errno::from_io_error(&error) {
+                        Some(Errno::CANCELED) => ContextError::Interrupted,
+                        _ => unreadable(path, error),
+                    }
+                })?;
+                digests.push((*index, digest));
+            }
+            Ok(digests)
+        };
+        let readers = thread::available_parallelism().map_or(1, usize::from).min(MAX_READERS);
+        if readers.min(files.len()) <= 1 {
+            return read_some();
         }
+        thread::scope(|scope| {
+            let threads: Vec<_> = (0..readers.min(files.len())).map(|_| scope.spawn(read_some)).collect();
+            let mut digests = Vec::with_capacity(files.len());
+            for thread in threads {
+                match thread.join() {
+                    Ok(result) => digests.extend(result?),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            Ok(digests)
+        })
     }
-    let digest = with_capabilities(content.finish(), metadata::capabilities(&file)?);
-    if Metadata::of(&rustix::fs::fstat(&file)?) == before {
-        memo.insert(&before, read_at, digest);
+
+    /// The digest of a file's content and capabilities, which the memo then knows.
+    fn read_one(&self, path: &Path, buffer: &mut [u8]) -> io::Result<Digest> {
+        let read_at = SystemTime::now();
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let mut file = File::from(self.tree.root().open_at(path, flags, Mode::empty())?);
+        let before = Metadata::of(&rustix::fs::fstat(&file)?);
+        if before.kind != Kind::File {
+            return Err(io::Error::other("it is no longer a regular file"));
+        }
+        let mut content = Hasher::new();
+        loop {
+            if (self.is_cancelled)() {
+                return Err(Errno::CANCELED.into());
+            }
+            match file.read(buffer) {
+                Ok(0) => break,
+                Ok(length) => content.update(&buffer[..length]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let digest = with_capabilities(content.finish(), metadata::capabilities(&file)?);
+        if Metadata::of(&rustix::fs::fstat(&file)?) == before {
+            self.memo.insert(&before, read_at, digest);
+        }
+        Ok(digest)
     }
-    Ok(digest)
 }
 
 fn with_capabilities(content: Digest, capabilities: Option<Vec<u8>>) -> Digest {

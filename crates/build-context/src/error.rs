@@ -63,6 +63,9 @@ pub enum ContextError {
         /// What the system said.
         source: io::Error,
     },
+    /// The caller wanted no more of it.
+    #[error("interrupted")]
+    Interrupted,
     /// An archive given as the context cannot be unpacked.
     #[error("cannot unpack the build context")]
     Archive(#[source] lbuild_archive::ArchiveError),

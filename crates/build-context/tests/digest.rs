@@ -7,10 +7,11 @@ mod common;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use common::{add, folder, root};
-use lbuild_build_context::{DigestMemo, Metadata, Relevant, Selector, SourceTree, select};
+use lbuild_build_context::{ContextError, DigestMemo, Metadata, Relevant, Selector, SourceTree, select};
 use lbuild_oci::Digest;
 use tempfile::TempDir;
 
@@ -22,11 +23,25 @@ fn digest_with(folder: &TempDir, pattern: &str, memo: &DigestMemo, relevant: Rel
     let root = root(folder);
     let tree = SourceTree::new(&root);
     let selection = select(&tree, &Selector { pattern, exclude: &[], parents: false }).unwrap();
-    selection.digest(&tree, memo, relevant).unwrap()
+    selection.digest(&tree, memo, relevant, &|| false).unwrap()
 }
 
 fn digest(folder: &TempDir, pattern: &str) -> Digest {
     digest_with(folder, pattern, &DigestMemo::new(), ALL)
+}
+
+#[test]
+fn an_interrupt_ends_the_reading_of_a_large_file() {
+    let folder = folder(&[]);
+    File::create(folder.path().join("large")).unwrap().set_len(1 << 40).unwrap();
+    let root = root(&folder);
+    let tree = SourceTree::new(&root);
+    let selector = Selector { pattern: "large", exclude: &[], parents: false };
+    let asked = AtomicUsize::new(0);
+    let is_cancelled = || asked.fetch_add(1, Ordering::Relaxed) == 3;
+    let selection = select(&tree, &selector).unwrap();
+    let result = selection.digest(&tree, &DigestMemo::new(), ALL, &is_cancelled);
+    assert!(matches!(result, Err(ContextError::Interrupted)), "{result:?}");
 }
 
 #[test]

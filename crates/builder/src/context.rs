@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::BuildError;
 use crate::base::stage_platform;
-use crate::copy::{CopyRequest, CopySource, Unpack, prepare};
+use crate::copy::{CopyError, CopyRequest, CopySource, Unpack, prepare};
 use crate::plan::Origin;
 use crate::problem::Problem;
 use crate::request::{BuildRequest, ContextFolder, NamedContext};
@@ -151,6 +151,7 @@ impl<'a> Contexts<'a> {
     /// A source that does not exist.
     pub fn mount_digest(
         &self,
+        solver: &Solver<'_>,
         origin: &Origin,
         layers: Option<&[DiffId]>,
         source: &str,
@@ -164,9 +165,13 @@ impl<'a> Contexts<'a> {
         let pattern = literal(source);
         let selector = Selector { pattern: &pattern, exclude: &[], parents: false };
         let relevant = Relevant { owner: true, mode: true };
+        let is_cancelled = || solver.build.cancel.is_cancelled();
         let digest = lbuild_build_context::select(&tree, &selector)
-            .and_then(|selection| selection.digest(&tree, self.memo(), relevant))
-            .map_err(|error| Problem::from(error).at(span))?;
+            .and_then(|selection| selection.digest(&tree, self.memo(), relevant, &is_cancelled))
+            .map_err(|error| match error {
+                ContextError::Interrupted => BuildError::Interrupted,
+                error => Problem::from(error).at(span),
+            })?;
         Ok(json!(digest))
     }
 
@@ -177,6 +182,7 @@ impl<'a> Contexts<'a> {
     /// A source that does not exist or cannot be copied.
     pub fn copy_out(
         &self,
+        solver: &Solver<'_>,
         tree: &SourceTree<'_>,
         source: &str,
         destination: &Root,
@@ -195,8 +201,11 @@ impl<'a> Contexts<'a> {
             created_mtime: Some(0),
         };
         let report = prepare(request)
-            .and_then(|prepared| prepared.apply(destination))
-            .map_err(|error| Problem::from(error).at(span))?;
+            .and_then(|prepared| prepared.apply(destination, &|| solver.build.cancel.is_cancelled()))
+            .map_err(|error| match error {
+                CopyError::Interrupted => BuildError::Interrupted,
+                error => Problem::from(error).at(span),
+            })?;
         Ok(report.changed)
     }
 }

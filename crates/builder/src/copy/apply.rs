@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use lbuild_archive::{ExtractOptions, Limits, Reader};
@@ -12,6 +13,7 @@ use lbuild_confined::{Located, Root};
 use rustix::fs::{self, AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
+use super::cancel::{Cancellable, IsCancelled};
 use super::content::{self, ContentCopier};
 use super::destination::Destination;
 use super::error::CopyError;
@@ -37,7 +39,8 @@ pub(super) struct Copier<'a> {
     owner: Option<(u32, u32)>,
     mode: Option<&'a ModeChange>,
     created_mtime: Option<i64>,
-    pub(super) content: ContentCopier,
+    pub(super) content: ContentCopier<'a>,
+    is_cancelled: IsCancelled<'a>,
     /// Directories made on the way, in the order in which they were.
     made: Vec<PathBuf>,
     /// First copies of files with several names, by device and inode: hard links stay within a source.
@@ -52,6 +55,7 @@ impl<'a> Copier<'a> {
         owner: Option<(u32, u32)>,
         mode: Option<&'a ModeChange>,
         created_mtime: Option<i64>,
+        is_cancelled: IsCancelled<'a>,
     ) -> Self {
         Self {
             root,
@@ -59,7 +63,8 @@ impl<'a> Copier<'a> {
             owner,
             mode,
             created_mtime,
-            content: ContentCopier::new(),
+            content: ContentCopier::new(is_cancelled),
+            is_cancelled,
             made: Vec::new(),
             links: HashMap::new(),
             report: CopyReport::default(),
@@ -220,7 +225,7 @@ impl<'a> Copier<'a> {
         let name = Path::new(name).file_name().unwrap_or(OsStr::new(name));
         let path = self.file_target(name)?;
         let place = self.locate(&path)?;
-        let node = Node { place: &place.parent, name: &place.name, path: &path };
+        let node = Node { place: place.parent.as_fd(), name: &place.name, path: &path };
         let file = node.create()?;
         write(self, &file).map_err(|error| node.failed(error))?;
         let (uid, gid) = self.owner.unwrap_or((0, 0));
@@ -240,7 +245,7 @@ impl<'a> Copier<'a> {
         lbuild_archive::decompress(file)
             .map_err(lbuild_archive::ArchiveError::Read)
             .and_then(|(_, stream)| {
-                let mut reader = Reader::new(stream, Limits::default());
+                let mut reader = Reader::new(Cancellable::new(stream, self.is_cancelled), Limits::default());
                 lbuild_archive::extract(&mut reader, self.root, &target, &options)
             })
             .map_err(|source| CopyError::Archive { name: name.to_owned(), source })?;

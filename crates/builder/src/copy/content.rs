@@ -9,6 +9,7 @@ use lbuild_oci::{Digest, Hasher};
 use rustix::fs::{self, SeekFrom as Position};
 use rustix::io::Errno;
 
+use super::cancel::{self, Cancellable, IsCancelled};
 use super::error::CopyError;
 
 const BUFFER_BYTES: usize = 256 << 10;
@@ -16,25 +17,29 @@ const BUFFER_BYTES: usize = 256 << 10;
 /// Below this, a read and a write are cheaper than asking the kernel to copy.
 const KERNEL_COPY_BYTES: u64 = 64 << 10;
 
+/// The kernel is asked to copy at most this at once: a slow disk should not delay an interrupt by long.
+const KERNEL_PART_BYTES: usize = 64 << 20;
+
 /// stat(2) counts blocks of this size.
 const BLOCK_BYTES: u64 = 512;
 
 /// Copies files' bytes, by the kernel where it can: that shares blocks on file systems that do.
-#[derive(Debug)]
-pub(super) struct ContentCopier {
+pub(super) struct ContentCopier<'a> {
     buffer: Vec<u8>,
     /// Cleared once the kernel refuses: the trees are on different file systems then.
     kernel_copies: bool,
+    is_cancelled: IsCancelled<'a>,
 }
 
-impl ContentCopier {
-    pub(super) fn new() -> Self {
-        Self { buffer: vec![0; BUFFER_BYTES], kernel_copies: true }
+impl<'a> ContentCopier<'a> {
+    pub(super) fn new(is_cancelled: IsCancelled<'a>) -> Self {
+        Self { buffer: vec![0; BUFFER_BYTES], kernel_copies: true, is_cancelled }
     }
 
     /// Copies the first `size` bytes of `source`, or what there is of them, into an empty file. Holes stay
     /// holes. `blocks` is what the source takes on its disk.
     pub(super) fn copy(&mut self, source: &File, target: &File, size: u64, blocks: u64) -> io::Result<()> {
+        cancel::check(self.is_cancelled)?;
         if blocks.saturating_mul(BLOCK_BYTES) < size && size >= KERNEL_COPY_BYTES {
             return self.copy_sparse(source, target, size);
         }
@@ -62,8 +67,9 @@ impl ContentCopier {
     fn copy_range(&mut self, source: &File, target: &File, start: u64, end: u64) -> io::Result<()> {
         let mut position = start;
         while self.kernel_copies && end - start >= KERNEL_COPY_BYTES && position < end {
+            cancel::check(self.is_cancelled)?;
             let (mut from, mut to) = (position, position);
-            let length = usize::try_from(end - position).unwrap_or(usize::MAX).min(1 << 30);
+            let length = usize::try_from(end - position).unwrap_or(usize::MAX).min(KERNEL_PART_BYTES);
             match fs::copy_file_range(source, Some(&mut from), target, Some(&mut to), length) {
                 // The file is shorter than it was, or one of those of /proc whose size is a lie.
                 Ok(0) => break,
@@ -83,6 +89,7 @@ impl ContentCopier {
     fn copy_by_buffer(&mut self, source: &File, target: &File, start: u64, end: u64) -> io::Result<()> {
         let mut position = start;
         while position < end {
+            cancel::check(self.is_cancelled)?;
             let length = usize::try_from(end - position).unwrap_or(usize::MAX).min(self.buffer.len());
             match source.read_at(&mut self.buffer[..length], position) {
                 Ok(0) => break,
@@ -99,10 +106,10 @@ impl ContentCopier {
 }
 
 /// The digest of a file of this process.
-pub(super) fn digest(path: &Path) -> Result<Digest, CopyError> {
+pub(super) fn digest(path: &Path, is_cancelled: IsCancelled<'_>) -> Result<Digest, CopyError> {
     let read = || {
         let mut hasher = Hasher::new();
-        io::copy(&mut File::open(path)?, &mut hasher)?;
+        io::copy(&mut Cancellable::new(File::open(path)?, is_cancelled), &mut hasher)?;
         Ok(hasher.finish())
     };
     read().map_err(|source| CopyError::Read { path: path.to_owned(), source })

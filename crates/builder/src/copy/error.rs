@@ -72,6 +72,9 @@ pub enum CopyError {
         /// The source.
         path: PathBuf,
     },
+    /// Nobody wants the result any more.
+    #[error("interrupted")]
+    Interrupted,
     /// An archive cannot be unpacked.
     #[error("cannot unpack {name}")]
     Archive {

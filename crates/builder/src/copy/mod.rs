@@ -18,6 +18,7 @@
 //! `--link` is the same copy applied to an empty tree.
 
 mod apply;
+mod cancel;
 mod content;
 mod destination;
 mod error;
@@ -38,6 +39,7 @@ pub use error::CopyError;
 pub use mode::ModeChange;
 
 use apply::Copier;
+use cancel::IsCancelled;
 use destination::Destination;
 
 /// Changes whenever the same request would give another result.
@@ -159,8 +161,21 @@ impl PreparedCopy<'_> {
     /// The digest of all that the result depends on, but for the tree that it is applied to and for times.
     ///
     /// # Errors
-    /// [`CopyError::Source`] or [`CopyError::Read`] if a source cannot be read.
-    pub fn digest(&self, memo: &DigestMemo) -> Result<Digest, CopyError> {
+    /// [`CopyError::Source`] or [`CopyError::Read`] if a source cannot be read; [`CopyError::Interrupted`]
+    /// once `is_cancelled`.
+    pub fn digest(&self, memo: &DigestMemo, is_cancelled: IsCancelled<'_>) -> Result<Digest, CopyError> {
+        self.digest_all(memo, is_cancelled).map_err(|error| unless_cancelled(error, is_cancelled))
+    }
+
+    /// Copies into a tree that nobody else changes meanwhile.
+    ///
+    /// # Errors
+    /// [`CopyError`], [`CopyError::Interrupted`] once `is_cancelled`; the tree is then half-changed.
+    pub fn apply(&self, root: &Root, is_cancelled: IsCancelled<'_>) -> Result<CopyReport, CopyError> {
+        self.copy_all(root, is_cancelled).map_err(|error| unless_cancelled(error, is_cancelled))
+    }
+
+    fn digest_all(&self, memo: &DigestMemo, is_cancelled: IsCancelled<'_>) -> Result<Digest, CopyError> {
         let mut key = Key(Hasher::new());
         key.add(DIGEST_VERSION);
         key.add(self.destination.as_str());
@@ -174,7 +189,7 @@ impl PreparedCopy<'_> {
             match item {
                 Item::Selected { tree, selection, .. } => {
                     key.add("tree");
-                    key.add(selection.digest(tree, memo, relevant)?.as_bytes());
+                    key.add(selection.digest(tree, memo, relevant, is_cancelled)?.as_bytes());
                 }
                 Item::Inline { name, content } => {
                     key.add("inline");
@@ -184,20 +199,17 @@ impl PreparedCopy<'_> {
                 Item::Download { file, name, .. } => {
                     key.add("download");
                     key.add(name);
-                    key.add(content::digest(file)?.as_bytes());
+                    key.add(content::digest(file, is_cancelled)?.as_bytes());
                 }
             }
         }
         Ok(key.0.finish())
     }
 
-    /// Copies into a tree that nobody else changes meanwhile.
-    ///
-    /// # Errors
-    /// [`CopyError`]; the tree is then half-changed.
-    pub fn apply(&self, root: &Root) -> Result<CopyReport, CopyError> {
-        let mut copier =
-            Copier::new(root, &self.destination, self.owner, self.mode.as_ref(), self.created_mtime);
+    fn copy_all(&self, root: &Root, is_cancelled: IsCancelled<'_>) -> Result<CopyReport, CopyError> {
+        let mode = self.mode.as_ref();
+        let (destination, mtime) = (&self.destination, self.created_mtime);
+        let mut copier = Copier::new(root, destination, self.owner, mode, mtime, is_cancelled);
         for item in &self.items {
             match item {
                 Item::Selected { tree, pattern, selection } => {
@@ -217,6 +229,11 @@ impl PreparedCopy<'_> {
         }
         copier.finish()
     }
+}
+
+/// Whatever fails once a copy is cancelled fails because of that.
+fn unless_cancelled(error: CopyError, is_cancelled: IsCancelled<'_>) -> CopyError {
+    if is_cancelled() { CopyError::Interrupted } else { error }
 }
 
 /// A hasher of texts that cannot run into each other.

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use lbuild_build_context::{Kind, Metadata, Time};
@@ -25,7 +25,7 @@ pub(super) struct Attributes {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Node<'a> {
     /// The open directory.
-    pub(super) place: &'a OwnedFd,
+    pub(super) place: BorrowedFd<'a>,
     pub(super) name: &'a OsStr,
     /// For messages: from the root of the target.
     pub(super) path: &'a Path,

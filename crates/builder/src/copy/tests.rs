@@ -5,6 +5,7 @@ use std::io::Cursor;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lbuild_archive::{EntryKind, Header, Writer};
@@ -74,11 +75,11 @@ impl Bed {
     }
 
     fn copy(&self, copy: Step<'_>) -> Result<CopyReport, CopyError> {
-        self.with(copy, |prepared| prepared.apply(&Root::open(self.target("")).unwrap()))
+        self.with(copy, |prepared| prepared.apply(&Root::open(self.target("")).unwrap(), &|| false))
     }
 
     fn digest(&self, copy: Step<'_>) -> Digest {
-        self.with(copy, |prepared| prepared.digest(&DigestMemo::new())).unwrap()
+        self.with(copy, |prepared| prepared.digest(&DigestMemo::new(), &|| false)).unwrap()
     }
 
     fn with<T>(
@@ -117,7 +118,7 @@ impl Bed {
             unpack: copy.unpack,
             created_mtime: copy.created_mtime,
         })?
-        .apply(&Root::open(self.target("")).unwrap())
+        .apply(&Root::open(self.target("")).unwrap(), &|| false)
     }
 
     /// The paths in the target: `dir/`, `link -> target`, `file`, or `file = content` if that is not its
@@ -406,11 +407,34 @@ fn large_and_sparse_files_are_copied_exactly() {
 }
 
 #[test]
+fn a_deep_tree_is_copied_whole() {
+    // Deeper than files can be open in each tree where the limit is the usual 1024.
+    let deep = "d/".repeat(700);
+    let bed = Bed::new(&[&format!("{deep}f")], &[]);
+    bed.copy(Step::new(&["."], "/")).unwrap();
+    assert!(bed.target(&format!("{deep}f")).is_file());
+}
+
+#[test]
+fn an_interrupt_ends_the_copy_of_a_large_file() {
+    let bed = Bed::new(&["large"], &[]);
+    File::options().write(true).open(bed.source("large")).unwrap().set_len(1 << 40).unwrap();
+    let asked = AtomicUsize::new(0);
+    let is_cancelled = || asked.fetch_add(1, Ordering::Relaxed) >= 3;
+    let step = || Step::new(&["large"], "/");
+    let digest = bed.with(step(), |prepared| prepared.digest(&DigestMemo::new(), &is_cancelled));
+    assert!(matches!(digest, Err(CopyError::Interrupted)), "{digest:?}");
+    let root = Root::open(bed.target("")).unwrap();
+    let copy = bed.with(step(), |prepared| prepared.apply(&root, &is_cancelled));
+    assert!(matches!(copy, Err(CopyError::Interrupted)), "{copy:?}");
+}
+
+#[test]
 fn a_source_that_changes_after_it_was_listed_is_reported() {
     let bed = Bed::new(&["a", "b"], &[]);
     let report = bed.with(Step::new(&["."], "/"), |prepared| {
         fs::write(bed.source("a"), "longer than before").unwrap();
-        prepared.apply(&Root::open(bed.target("")).unwrap())
+        prepared.apply(&Root::open(bed.target("")).unwrap(), &|| false)
     });
     assert_eq!(report.unwrap().changed, [Path::new("a")]);
     assert_eq!(bed.paths(), ["a = longer than before", "b = b"]);
@@ -418,7 +442,7 @@ fn a_source_that_changes_after_it_was_listed_is_reported() {
     let replaced = bed.with(Step::new(&["."], "/"), |prepared| {
         fs::remove_file(bed.source("a")).unwrap();
         symlink("/etc/passwd", bed.source("a")).unwrap();
-        prepared.apply(&Root::open(bed.target("")).unwrap())
+        prepared.apply(&Root::open(bed.target("")).unwrap(), &|| false)
     });
     assert!(matches!(replaced, Err(CopyError::Replaced { .. })), "{replaced:?}");
 }

@@ -136,7 +136,14 @@ fn bind(solver: &Solver<'_>, place: StepPlace, files: &Files, source: &str) -> R
         Some(_) => Vec::new(),
         None => {
             let tree = solver.build.contexts.open(&files.origin, None)?;
-            solver.build.contexts.copy_out(&tree.source(), source, active.root(), source, place.span)?
+            solver.build.contexts.copy_out(
+                solver,
+                &tree.source(),
+                source,
+                active.root(),
+                source,
+                place.span,
+            )?
         }
     };
     let root = active.root().try_clone().map_err(BuildError::io("cannot open a mount's source"))?;
@@ -192,7 +199,7 @@ fn fill(
 ) -> Result<(), BuildError> {
     if files.origin != Origin::Empty {
         let tree = solver.build.contexts.open(&files.origin, files.layers.as_deref())?;
-        solver.build.contexts.copy_out(&tree.source(), &cache.source, root, "/", place.span)?;
+        solver.build.contexts.copy_out(solver, &tree.source(), &cache.source, root, "/", place.span)?;
     }
     let (uid, gid) = (Uid::from_raw(cache.uid), Gid::from_raw(cache.gid));
     let set = || -> std::io::Result<()> {

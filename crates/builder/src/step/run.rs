@@ -115,7 +115,8 @@ fn key(
         let mut key = mount.key();
         if let ResolvedMount::Bind { files, source, .. } = mount {
             let layers = files.layers.as_deref();
-            key["files"] = solver.build.contexts.mount_digest(&files.origin, layers, source, place.span)?;
+            key["files"] =
+                solver.build.contexts.mount_digest(solver, &files.origin, layers, source, place.span)?;
         }
         mounts.push(key);
     }

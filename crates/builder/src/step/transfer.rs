@@ -7,7 +7,7 @@ use lbuild_confined::Root;
 use lbuild_layer_store::{ActiveSnapshot, PrepareOptions};
 use lbuild_oci::{ChainId, DiffId};
 use lbuild_parser::expand::Expander;
-use lbuild_parser::{Add, Copy, Heredoc, Source};
+use lbuild_parser::{Add, Copy, Heredoc, Source, Span};
 use serde_json::{Value, json};
 
 use crate::BuildError;
@@ -237,11 +237,13 @@ fn apply(
     }
     let transfer = &transfer;
     let tree = solver.build.contexts.open(&transfer.origin, transfer.layers.as_deref())?;
-    let failed = |error: CopyError| failed(error, transfer).at(place.span);
+    let failed = |error: CopyError| failed(error, transfer, place.span);
     let workdir = state.workdir().to_owned();
     let spot = Spot { destination: &transfer.destination, workdir: &workdir, owner: None };
     let prepared = prepared(solver, transfer, Some(&tree), &spot, Remotes::Included).map_err(failed)?;
-    let files = prepared.digest(solver.build.contexts.memo()).map_err(failed)?;
+    let files = prepared
+        .digest(solver.build.contexts.memo(), &|| solver.build.cancel.is_cancelled())
+        .map_err(failed)?;
     let key = base_key(solver, state, transfer).with("files", files);
     let below = state.layers.clone();
     if transfer.is_linked() {
@@ -281,9 +283,11 @@ fn linked(
     let owner = owner(solver, base.root(), transfer).map_err(at)?;
     let workdir = state.workdir().to_owned();
     let spot = Spot { destination: &landing.destination, workdir: &workdir, owner };
-    let failed = |error: CopyError| at(failed(error, transfer));
+    let failed = |error: CopyError| failed(error, transfer, place.span);
     let prepared = prepared(solver, transfer, Some(tree), &spot, Remotes::Included).map_err(failed)?;
-    let files = prepared.digest(solver.build.contexts.memo()).map_err(failed)?;
+    let files = prepared
+        .digest(solver.build.contexts.memo(), &|| solver.build.cancel.is_cancelled())
+        .map_err(failed)?;
     let key = Key::new("linked copy", &[])
         .with("files", files)
         .with("landing", &landing)
@@ -349,7 +353,9 @@ fn write(
     prepared: &PreparedCopy<'_>,
     active: ActiveSnapshot,
 ) -> Result<Executed, BuildError> {
-    let report = prepared.apply(active.root()).map_err(|error| failed(error, transfer).at(place.span))?;
+    let report = prepared
+        .apply(active.root(), &|| solver.build.cancel.is_cancelled())
+        .map_err(|error| failed(error, transfer, place.span))?;
     let is_recordable = solver.note_changed(report.changed.iter().map(PathBuf::as_path));
     Ok(Executed { active, is_recordable })
 }
@@ -370,8 +376,10 @@ fn quick_key(
             let tree = solver.build.contexts.open(&transfer.origin, None)?;
             let spot = Spot { destination: &transfer.destination, workdir: state.workdir(), owner: None };
             let files = prepared(solver, transfer, Some(&tree), &spot, Remotes::LeftOut)
-                .and_then(|prepared| prepared.digest(solver.build.contexts.memo()))
-                .map_err(|error| failed(error, transfer).at(place.span))?;
+                .and_then(|prepared| {
+                    prepared.digest(solver.build.contexts.memo(), &|| solver.build.cancel.is_cancelled())
+                })
+                .map_err(|error| failed(error, transfer, place.span))?;
             json!(files)
         }
     };
@@ -436,8 +444,9 @@ fn history(transfer: &Transfer) -> String {
     text
 }
 
-fn failed(error: CopyError, transfer: &Transfer) -> Problem {
+fn failed(error: CopyError, transfer: &Transfer, span: Span) -> BuildError {
     let help = match &error {
+        CopyError::Interrupted => return BuildError::Interrupted,
         CopyError::FileOverDirectory { .. } => {
             Some("end the destination with / to copy into the directory".to_owned())
         }
@@ -454,8 +463,8 @@ fn failed(error: CopyError, transfer: &Transfer) -> Problem {
     };
     let problem = Problem::from(error);
     match help {
-        Some(help) => problem.help(help),
-        None => problem,
+        Some(help) => problem.help(help).at(span),
+        None => problem.at(span),
     }
 }
 
