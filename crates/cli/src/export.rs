@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 
 use lbuild_exporter::{
-    DockerLoad, ExportError, ExportOptions, docker_load, docker_socket, write_archive, write_oci_archive,
+    DockerLoad, ExportError, ExportOptions, Written, docker_load, docker_socket, write_archive, write_oci_archive,
     write_oci_layout, write_rootfs_dir, write_rootfs_tar,
 };
 use lbuild_layer_store::{ImageRecord, Store};
@@ -53,53 +53,64 @@ fn is_folder(form: Form) -> bool {
     matches!(form, Form::Local | Form::OciFolder)
 }
 
+/// What became of an output.
+#[derive(Default)]
+pub struct Exported {
+    /// What happened, for the user.
+    pub note: Option<String>,
+    /// What an archive or a layout holds.
+    pub written: Option<Written>,
+}
+
 impl Export<'_> {
-    /// Writes `output`; returns what happened, for the user.
-    pub fn write(&self, output: &Output) -> Result<Option<String>, Failure> {
+    /// Writes `output`.
+    pub fn write(&self, output: &Output) -> Result<Exported, Failure> {
         match (&output.destination, output.form) {
-            (Destination::None, Form::Load) => self.load().map(Some),
-            (Destination::None, _) => Ok(None),
+            (Destination::None, Form::Load) => Ok(Exported { note: Some(self.load()?), written: None }),
+            (Destination::None, _) => Ok(Exported::default()),
             (Destination::Stdout, _) => {
                 // Not locked, so that a stray line elsewhere cannot deadlock; nothing else is printed.
                 let mut out = BufWriter::with_capacity(BUFFER, io::stdout());
-                self.stream(output, &mut out)?;
+                let written = self.stream(output, &mut out)?;
                 out.flush().map_err(ExportError::Output)?;
-                Ok(None)
+                Ok(Exported { note: None, written })
             }
             (Destination::Path(path), form) if is_folder(form) => {
-                self.folder(output, path)?;
-                Ok(Some(format!("wrote {}", path.display())))
+                let written = self.folder(output, path)?;
+                Ok(Exported { note: Some(format!("wrote {}", path.display())), written })
             }
             (Destination::Path(path), _) => {
-                self.file(output, path)?;
+                let written = self.file(output, path)?;
                 let size = std::fs::metadata(path).map(|file| crate::units::size(file.len()));
-                Ok(Some(format!("wrote {} ({})", path.display(), size.unwrap_or_default())))
+                let note = format!("wrote {} ({})", path.display(), size.unwrap_or_default());
+                Ok(Exported { note: Some(note), written })
             }
         }
     }
 
-    fn file(&self, output: &Output, path: &Path) -> Result<(), Failure> {
+    fn file(&self, output: &Output, path: &Path) -> Result<Option<Written>, Failure> {
         let failed = || Failure::io(format!("cannot write {}", path.display()));
         let file = AsideFile::create(path).map_err(failed())?;
         let mut out = BufWriter::with_capacity(BUFFER, file);
-        self.stream(output, &mut out)?;
+        let written = self.stream(output, &mut out)?;
         let file = out.into_inner().map_err(|error| failed()(error.into_error()))?;
-        file.commit().map_err(failed())
+        file.commit().map_err(failed())?;
+        Ok(written)
     }
 
-    fn stream(&self, output: &Output, out: &mut dyn Write) -> Result<(), ExportError> {
+    fn stream(&self, output: &Output, out: &mut dyn Write) -> Result<Option<Written>, ExportError> {
         let options = self.options(output);
         match output.form {
-            Form::Tar => write_rootfs_tar(self.store, self.image, out, self.epoch),
-            Form::Oci => write_oci_archive(self.store, self.image, out, &options).map(drop),
-            _ => write_archive(self.store, self.image, out, &options).map(drop),
+            Form::Tar => write_rootfs_tar(self.store, self.image, out, self.epoch).map(|()| None),
+            Form::Oci => write_oci_archive(self.store, self.image, out, &options).map(Some),
+            _ => write_archive(self.store, self.image, out, &options).map(Some),
         }
     }
 
-    fn folder(&self, output: &Output, path: &Path) -> Result<(), ExportError> {
+    fn folder(&self, output: &Output, path: &Path) -> Result<Option<Written>, ExportError> {
         match output.form {
-            Form::Local => write_rootfs_dir(self.store, self.image, path, self.epoch),
-            _ => write_oci_layout(self.store, self.image, path, &self.options(output)).map(drop),
+            Form::Local => write_rootfs_dir(self.store, self.image, path, self.epoch).map(|()| None),
+            _ => write_oci_layout(self.store, self.image, path, &self.options(output)).map(Some),
         }
     }
 

@@ -73,6 +73,8 @@ pub struct ExportOptions {
 pub struct Written {
     /// The digest of the image's manifest.
     pub manifest: Digest,
+    /// Bytes of the manifest.
+    pub manifest_size: u64,
     /// The digest of its configuration: what Docker calls the image's ID.
     pub image: Digest,
     /// Bytes of the configuration, the manifest and the layers.

@@ -185,6 +185,7 @@ impl<'a> Package<'a> {
         let layers: u64 = self.unique_layers().map(|layer| layer.descriptor.size).sum();
         Written {
             manifest: self.manifest_digest(),
+            manifest_size: self.manifest.len() as u64,
             image: self.image.id,
             size: layers + self.config.len() as u64 + self.manifest.len() as u64,
         }

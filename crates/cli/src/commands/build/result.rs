@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use lbuild_builder::BuildOutcome;
-use lbuild_exporter::{ExportOptions, manifest};
+use lbuild_exporter::{ExportOptions, Written, manifest};
 use lbuild_layer_store::Store;
 use lbuild_oci::Reference;
 use serde_json::json;
@@ -13,9 +13,9 @@ use serde_json::json;
 use super::request::values;
 use crate::args::BuildArgs;
 use crate::commands::size;
-use crate::export::Export;
+use crate::export::{Export, Exported};
 use crate::failure::Failure;
-use crate::output::{Destination, Form};
+use crate::output::Destination;
 use crate::{aside, diagnostics, units};
 
 /// A built image that is in the store and has no name yet.
@@ -65,8 +65,8 @@ impl Delivery<'_> {
         for name in &names {
             self.store.tag(name, &self.outcome.image.id)?;
         }
-        let notes = self.export(&names)?;
-        self.write_files(&names)?;
+        let (notes, written) = self.export(&names)?;
+        self.write_files(&names, written.as_ref())?;
         self.tell(&names, &notes)
     }
 
@@ -82,16 +82,19 @@ impl Delivery<'_> {
         Ok(self.store.flush()?)
     }
 
-    fn export(&self, names: &[Reference]) -> Result<Vec<String>, Failure> {
+    /// Writes the outputs; returns what happened, and what the first archive or layout holds.
+    fn export(&self, names: &[Reference]) -> Result<(Vec<String>, Option<Written>), Failure> {
         let export = Export { store: self.store, image: &self.outcome.image, names, epoch: self.epoch };
-        let mut notes = Vec::new();
+        let (mut notes, mut first) = (Vec::new(), None);
         for output in &self.args.outputs {
-            notes.extend(export.write(output)?);
+            let Exported { note, written } = export.write(output)?;
+            notes.extend(note);
+            first = first.or(written);
         }
-        Ok(notes)
+        Ok((notes, first))
     }
 
-    fn write_files(&self, names: &[Reference]) -> Result<(), Failure> {
+    fn write_files(&self, names: &[Reference], written: Option<&Written>) -> Result<(), Failure> {
         let write = |path: &Path, content: &[u8]| {
             aside::write(path, content).map_err(Failure::io(format!("cannot write {}", path.display())))
         };
@@ -99,24 +102,25 @@ impl Delivery<'_> {
             write(path, self.outcome.image.id.to_string().as_bytes())?;
         }
         if let Some(path) = &self.args.metadata_file {
-            write(path, &self.metadata(names)?)?;
+            write(path, &self.metadata(names, written)?)?;
         }
         Ok(())
     }
 
-    /// The keys that buildx writes, so far as they have a meaning here.
+    /// The keys that buildx writes, so far as they have a meaning here. The manifest is the one that was
+    /// written, else the one that an archive would have.
     ///
     /// Source: <https://docs.docker.com/reference/cli/docker/buildx/build/#metadata-file>
-    fn metadata(&self, names: &[Reference]) -> Result<Vec<u8>, Failure> {
+    fn metadata(&self, names: &[Reference], written: Option<&Written>) -> Result<Vec<u8>, Failure> {
         let image = &self.outcome.image;
-        let export = Export { store: self.store, image, names, epoch: self.epoch };
-        let image_output =
-            self.args.outputs.iter().find(|output| !matches!(output.form, Form::Tar | Form::Local));
-        let options = match image_output {
-            Some(output) => export.options(output),
-            None => ExportOptions { names: names.to_vec(), ..ExportOptions::default() },
+        let (digest, size) = match written {
+            Some(written) => (written.manifest, written.manifest_size),
+            None => {
+                let options = ExportOptions { names: names.to_vec(), ..ExportOptions::default() };
+                let (bytes, digest) = manifest(self.store, image, &options)?;
+                (digest, bytes.len() as u64)
+            }
         };
-        let (bytes, digest) = manifest(self.store, image, &options)?;
         let all: Vec<String> = names.iter().map(Reference::to_string).collect();
         let metadata = json!({
             "containerimage.config.digest": image.id,
@@ -124,7 +128,7 @@ impl Delivery<'_> {
             "containerimage.descriptor": {
                 "mediaType": lbuild_oci::MediaType::Manifest,
                 "digest": digest,
-                "size": bytes.len(),
+                "size": size,
             },
             "image.name": all.join(","),
         });
