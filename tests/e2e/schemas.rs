@@ -58,15 +58,23 @@ fn every_document_of_an_archive_is_valid() {
          RUN echo > /tmp/f",
     );
     let mut validator = Validator::new();
-    for output in ["type=docker", "type=oci", "type=oci,compression=gzip", "type=oci,compression=zstd"] {
+    for (output, further_name) in [
+        ("type=docker", None),
+        ("type=oci", Some("registry.test/further:2")),
+        ("type=oci,compression=gzip", None),
+        ("type=oci,compression=zstd", None),
+    ] {
         let archive = bed.folder().join("image.tar");
-        bed.build(["-o", &format!("{output},dest={}", archive.display())]).success();
+        let output = format!("{output},dest={}", archive.display());
+        bed.build(["-o", &output].into_iter().chain(further_name.into_iter().flat_map(|name| ["-t", name])))
+            .success();
         let image = Image::read(&archive);
         for (document, schema) in [
             (&image.config, "config-schema.json"),
             (&image.manifest, "image-manifest-schema.json"),
             (&image.index, "image-index-schema.json"),
             (&image.layout, "image-layout-schema.json"),
+            (&image.index["manifests"][0], "content-descriptor.json"),
         ] {
             let problem = validator.find_problem(document, schema);
             assert_eq!(problem, None, "{output}: {schema}: {document}");
