@@ -40,6 +40,18 @@ pub enum ExportError {
         /// Why.
         source: io::Error,
     },
+    /// The output folder is the root of this machine's file system.
+    #[error("{path} is the root of the file system: its files would be replaced by the image's")]
+    RootFolder {
+        /// The folder as it was named.
+        path: PathBuf,
+    },
+    /// A directory of the image is a file or a symbolic link in the output folder.
+    #[error("{path} in the output folder is no directory, and the image has one there; use an empty folder")]
+    InTheWay {
+        /// The path, from the folder.
+        path: PathBuf,
+    },
     /// A file of the image cannot be read.
     #[error("cannot read {path} of the image")]
     Read {

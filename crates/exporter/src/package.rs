@@ -157,13 +157,20 @@ impl<'a> Package<'a> {
     /// Writes a layer's blob: exactly the bytes that its descriptor names.
     ///
     /// # Errors
-    /// [`ExportError::Output`] if `out` fails, [`ExportError::Store`] if the store does.
+    /// [`ExportError::Output`] if `out` fails, [`ExportError::Store`] if the store does,
+    /// [`ExportError::DamagedBlob`].
     pub fn write_layer(&self, layer: &PackedLayer, out: &mut dyn Write) -> Result<(), ExportError> {
         let store_error = |source| ExportError::Store { image: self.image.id, source };
         match &layer.content {
             Content::Tar => {
                 let mut out = Watched { out, error: None };
                 match (self.store.write_layer_tar(&layer.diff_id, &mut out), out.error) {
+                    // The store says that it is damaged, and forgets it.
+                    (_, Some(error)) if is_beyond_entry(&error) => {
+                        let checked = self.store.write_layer_tar(&layer.diff_id, &mut io::sink());
+                        checked.map_err(store_error)?;
+                        Err(ExportError::Output(error))
+                    }
                     (_, Some(error)) => Err(ExportError::Output(error)),
                     (result, None) => result.map(drop).map_err(store_error),
                 }
@@ -218,12 +225,20 @@ fn copy(mut blob: impl Read, layer: &PackedLayer, out: &mut dyn Write) -> Result
             Err(error) => return Err(read_error(error)),
         };
         hasher.update(&buffer[..count]);
-        out.write_all(&buffer[..count]).map_err(ExportError::Output)?;
+        out.write_all(&buffer[..count]).map_err(|error| match is_beyond_entry(&error) {
+            true => ExportError::DamagedBlob { blob: layer.descriptor.digest },
+            false => ExportError::Output(error),
+        })?;
     }
     if hasher.finish() != layer.descriptor.digest {
         return Err(ExportError::DamagedBlob { blob: layer.descriptor.digest });
     }
     Ok(())
+}
+
+/// Whether an archive's writer, not the system, refused more bytes than the entry's header says.
+fn is_beyond_entry(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::FileTooLarge && error.raw_os_error().is_none()
 }
 
 fn pack(

@@ -1,13 +1,16 @@
 //! The files of an image, without the image.
 
+use std::ffi::OsStr;
 use std::fs::DirBuilder;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use lbuild_archive::{Header, Unpacker, Writer};
+use lbuild_archive::{EntryKind, Header, Unpacker, Writer};
 use lbuild_confined::Root;
 use lbuild_layer_store::{ImageRecord, Store};
+use rustix::fs::FileType;
 
 use crate::{ExportError, tree};
 
@@ -41,7 +44,9 @@ pub fn write_rootfs_tar(
 /// files belong to this process's user. Nothing lands outside the folder, whatever links it holds.
 ///
 /// # Errors
-/// As [`write_rootfs_tar`]; [`ExportError::Write`] if the folder cannot be made.
+/// As [`write_rootfs_tar`]; [`ExportError::Write`] if the folder cannot be made,
+/// [`ExportError::RootFolder`] if it is `/`, and [`ExportError::InTheWay`] rather than to replace a
+/// file or link by a directory.
 pub fn write_rootfs_dir(
     store: &Store,
     image: &ImageRecord,
@@ -50,13 +55,20 @@ pub fn write_rootfs_dir(
 ) -> Result<(), ExportError> {
     let write_error = |source| ExportError::Write { path: destination.to_owned(), source };
     DirBuilder::new().recursive(true).mode(0o755).create(destination).map_err(write_error)?;
+    if destination.canonicalize().map_err(write_error)? == Path::new("/") {
+        return Err(ExportError::RootFolder { path: destination.to_owned() });
+    }
     let root = Root::open(destination).map_err(write_error)?;
+    let there = root.try_clone().map_err(write_error)?;
     let view = store.view(&image.layers).map_err(|source| ExportError::Store { image: image.id, source })?;
     let mut unpacker = Unpacker::new(root, false);
     let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     tree::walk(view.root(), &mut |mut header, file| {
         set_time(&mut header, timestamp);
         (header.uid, header.gid) = (user, group);
+        if header.kind == EntryKind::Directory {
+            refuse_what_is_in_the_way(&there, &header.path)?;
+        }
         match file {
             Some(mut file) => unpacker.put(&header, &mut file)?,
             None => unpacker.put(&header, &mut io::empty())?,
@@ -64,6 +76,18 @@ pub fn write_rootfs_dir(
         Ok(())
     })?;
     Ok(unpacker.finish()?)
+}
+
+/// A usr-merged `/bin` is a link in one tree and a directory in another: neither may replace the other.
+fn refuse_what_is_in_the_way(folder: &Root, path: &[u8]) -> Result<(), ExportError> {
+    // With its slash, the path would lead through a link.
+    let path = Path::new(OsStr::from_bytes(path.strip_suffix(b"/").unwrap_or(path)));
+    match folder.lstat(path) {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::Directory => {
+            Err(ExportError::InTheWay { path: path.to_owned() })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn set_time(header: &mut Header, timestamp: Option<i64>) {

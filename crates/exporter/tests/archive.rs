@@ -262,6 +262,31 @@ fn a_failing_output_is_an_error() {
 }
 
 #[test]
+fn a_damaged_layer_is_told_from_a_failing_output() {
+    for grown in [b"".as_slice(), &[7; 100_000]] {
+        let bed = Bed::new();
+        let export =
+            || write_archive(&bed.store, &bed.image, &mut std::io::sink(), &ExportOptions::default());
+        let (packed, imported) = (bed.image.layers[1], bed.image.layers[0]);
+        let blob = bed.store.layer(&imported).unwrap().unwrap().blob.unwrap().digest;
+        let path = bed.store.root().join("blobs/sha256").join(blob.hex());
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, [&whole[..whole.len() - 1], b"x", grown].concat()).unwrap();
+        assert!(matches!(export(), Err(ExportError::DamagedBlob { .. })), "{:?}", export());
+        std::fs::write(&path, whole).unwrap();
+
+        let directory = bed.store.layer_directories(&[imported, packed]).unwrap().pop().unwrap();
+        std::fs::write(directory.join("added"), grown).unwrap();
+        let error = export().unwrap_err();
+        assert!(
+            matches!(&error, ExportError::Store { source: StoreError::DigestMismatch { .. }, .. }),
+            "{error:?}"
+        );
+        assert!(matches!(export(), Err(ExportError::MissingLayer { layer, .. }) if layer == packed));
+    }
+}
+
+#[test]
 fn a_missing_layer_is_an_error() {
     let bed = Bed::new();
     let mut image = bed.image.clone();

@@ -7,7 +7,7 @@ mod support;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use lbuild_archive::EntryKind;
-use lbuild_exporter::{write_rootfs_dir, write_rootfs_tar};
+use lbuild_exporter::{ExportError, write_rootfs_dir, write_rootfs_tar};
 
 use support::{Bed, entries};
 
@@ -60,12 +60,10 @@ fn files_that_are_there_stay_and_links_do_not_lead_out() {
     std::fs::create_dir(&folder).unwrap();
     std::fs::create_dir(&outside).unwrap();
     std::fs::write(folder.join("mine"), "x").unwrap();
-    symlink(&outside, folder.join("etc")).unwrap();
     std::fs::write(outside.join("sentinel"), "x").unwrap();
     symlink(outside.join("sentinel"), folder.join("su")).unwrap();
     write_rootfs_dir(&bed.store, &bed.image, &folder, None).unwrap();
     assert_eq!(std::fs::read(folder.join("mine")).unwrap(), b"x");
-    assert!(folder.join("etc").symlink_metadata().unwrap().is_dir());
     assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 1);
     assert_eq!(std::fs::read(outside.join("sentinel")).unwrap(), b"x");
     assert!(folder.join("su").symlink_metadata().unwrap().is_file());
@@ -79,4 +77,26 @@ fn a_folder_may_be_written_again() {
         write_rootfs_dir(&bed.store, &bed.image, &folder, None).unwrap();
     }
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 3);
+}
+
+#[test]
+fn no_link_is_replaced_by_a_directory() {
+    let bed = Bed::new();
+    let (folder, outside) = (bed.path("out"), bed.path("outside"));
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::create_dir(&outside).unwrap();
+    symlink(&outside, folder.join("etc")).unwrap();
+    let refused = write_rootfs_dir(&bed.store, &bed.image, &folder, None).unwrap_err();
+    assert!(matches!(refused, ExportError::InTheWay { path } if path.to_str() == Some("etc")));
+    assert!(folder.join("etc").symlink_metadata().unwrap().is_symlink());
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
+}
+
+#[test]
+fn the_root_of_the_file_system_is_no_output_folder() {
+    let bed = Bed::new();
+    let link = bed.path("link");
+    symlink("/", &link).unwrap();
+    let refused = write_rootfs_dir(&bed.store, &bed.image, &link, None).unwrap_err();
+    assert!(matches!(refused, ExportError::RootFolder { .. }));
 }
