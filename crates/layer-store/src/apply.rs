@@ -82,6 +82,12 @@ impl<'a> Application<'a> {
                 _ => Err(Refusal::Forbidden("the root can only be a directory")),
             };
         };
+        if let Some(reserved) = parents.iter().find_map(|name| Whiteout::from_oci_name(name).transpose()) {
+            return match reserved.map_err(Refusal::Forbidden)? {
+                Whiteout::Metadata => Ok(()),
+                _ => Err(Refusal::Forbidden("it lies beneath a whiteout")),
+            };
+        }
         match Whiteout::from_oci_name(name).map_err(Refusal::Forbidden)? {
             None => self.put(&path.join(&b'/'), parents, name, header, data),
             Some(Whiteout::Entry(name)) => self.delete(parents, name, header),
@@ -98,12 +104,6 @@ impl<'a> Application<'a> {
         header: &Header,
         data: &mut dyn Read,
     ) -> Result<(), Refusal> {
-        if let Some(reserved) = parents.iter().find_map(|name| Whiteout::from_oci_name(name).transpose()) {
-            return match reserved.map_err(Refusal::Forbidden)? {
-                Whiteout::Metadata => Ok(()),
-                _ => Err(Refusal::Forbidden("it lies beneath a whiteout")),
-            };
-        }
         let mut header = header.clone();
         header.xattrs.retain(|name, _| !Marks::is_reserved_attribute(name));
         let name = OsStr::from_bytes(name);

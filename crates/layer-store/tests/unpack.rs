@@ -227,6 +227,8 @@ fn hostile_entries_are_refused_and_nothing_outside_is_touched() {
             vec![directory(".wh.real/"), file(".wh.real/g", "")],
             ".wh.real/g",
         ),
+        ("a whiteout below a whiteout's name", vec![file(".wh.real/.wh.f", "")], ".wh.real/.wh.f"),
+        ("opaque below a whiteout's name", vec![file(".wh.x/.wh..wh..opq", "")], ".wh.x/.wh..wh..opq"),
         ("dots", vec![file("../sentinel", "evil")], "../sentinel"),
         ("dots inside", vec![file("real/../../sentinel", "evil")], "real/../../sentinel"),
         ("a link out", vec![hard_link("h", "../../../../etc/passwd")], "h"),
