@@ -93,7 +93,11 @@ impl Stubs {
     }
 
     fn is_empty(&self) -> bool {
-        self.below.is_none() && self.above.is_none()
+        self.count() == 0
+    }
+
+    fn count(&self) -> usize {
+        usize::from(self.below.is_some()) + usize::from(self.above.is_some())
     }
 }
 
@@ -108,9 +112,9 @@ impl Store {
         layers: &[DiffId],
         options: &PrepareOptions<'_>,
     ) -> Result<ActiveSnapshot, StoreError> {
-        self.check_count(layers)?;
-        self.unpack_missing(layers)?;
         let stubs = Stubs::new(options)?;
+        self.check_count(layers, &stubs)?;
+        self.unpack_missing(layers)?;
         let workspace = Workspace::new(&self.staging, self.is_nested, &self.root_stat(layers)?)?;
         if self.is_nested {
             self.seed(workspace.upper(), layers)?;
@@ -127,7 +131,7 @@ impl Store {
     /// # Errors
     /// As [`Store::prepare`].
     pub fn view(&self, layers: &[DiffId]) -> Result<View, StoreError> {
-        self.check_count(layers)?;
+        self.check_count(layers, &Stubs::default())?;
         self.unpack_missing(layers)?;
         let mount = self.named_tree(layers, SOURCE)?;
         Ok(View { root: Root::from_fd(mount), _staging: Arc::clone(&self.staging) })
@@ -276,11 +280,10 @@ impl Store {
         Ok(())
     }
 
-    fn check_count(&self, layers: &[DiffId]) -> Result<(), StoreError> {
-        match layers.len() {
-            count if count > MAX_LOWERS => Err(StoreError::TooManyLayers { count, limit: MAX_LOWERS }),
-            _ => Ok(()),
-        }
+    /// `stubs` take places of layers.
+    fn check_count(&self, layers: &[DiffId], stubs: &Stubs) -> Result<(), StoreError> {
+        let (count, limit) = (layers.len(), MAX_LOWERS - stubs.count());
+        if count > limit { Err(StoreError::TooManyLayers { count, limit }) } else { Ok(()) }
     }
 
     /// A read-only merged tree of `layers`, which are there, that mountinfo calls `source`.

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -32,6 +33,10 @@ fn as_many_layers_as_the_kernel_stacks_can_be_merged_and_changed() {
     let result = bed.store.prepare(&stack, &PrepareOptions::default());
     assert!(matches!(result, Err(StoreError::TooManyLayers { count: 501, limit: 500 })), "{result:?}");
     assert!(matches!(bed.store.view(&stack), Err(StoreError::TooManyLayers { .. })));
+    let stubs = std::fs::File::open(bed.directory.path()).unwrap();
+    let options = PrepareOptions { stubs: Some(stubs.as_fd()), ..PrepareOptions::default() };
+    let result = bed.store.prepare(&stack[..500], &options);
+    assert!(matches!(result, Err(StoreError::TooManyLayers { count: 500, limit: 499 })), "{result:?}");
 }
 
 #[test]
