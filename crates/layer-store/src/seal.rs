@@ -21,8 +21,9 @@ use crate::content::{self, Content};
 use crate::directory::{self, error};
 use crate::whiteout::{self, DirectoryMark, Marks};
 
-/// Paths longer than the kernel's PATH_MAX could not be unpacked again.
-const MAX_PATH: usize = 4095;
+/// Paths longer than the kernel's PATH_MAX could not be unpacked again; in a tar, a directory's has a
+/// slash at the end.
+const MAX_PATH: usize = 4094;
 
 /// Where the entries of a layer go.
 pub(crate) trait Sink {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use lbuild_oci::{ChainId, DiffId, Digest};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cache::CacheRecord;
 use crate::error::OnPath;
@@ -67,7 +68,7 @@ pub(crate) struct Pending {
 
 impl Store {
     /// Opens the store at `root`, which is made if it does not exist, and clears what killed processes
-    /// left. Waits while another process prunes.
+    /// left. Waits while another process prunes. Raises this process's limit of open files.
     ///
     /// # Errors
     /// [`StoreError::NewerVersion`], [`StoreError::NotAStore`], [`StoreError::OtherMarks`],
@@ -92,6 +93,7 @@ impl Store {
         for directory in directories.into_iter().chain([layout.cache(), layout.tmp()]) {
             fs::create_dir_all(&directory).on("create", directory)?;
         }
+        raise_open_files();
         let lock = StoreLock::shared(layout.lock())?;
         // What cannot be removed is in nobody's way; prune says why.
         let _ = Staging::clear_dead(&layout.tmp(), false);
@@ -199,6 +201,14 @@ fn check_owner(root: &Path) -> Result<(), StoreError> {
         return Err(StoreError::OtherOwner { path: root.to_owned(), owner, user });
     }
     Ok(())
+}
+
+/// A walk holds every directory on its way open, and the usual limit of 1024 files is one for programs
+/// that use select(2).
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    // Where it cannot be raised, only deep trees fail, and say so.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 fn is_overlay(path: &Path) -> Result<bool, StoreError> {

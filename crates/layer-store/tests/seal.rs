@@ -426,10 +426,15 @@ fn deep_trees_and_long_names_are_packed() {
     assert_eq!(headers.len(), 302);
     let longest = headers.iter().map(|header| header.path.len()).max().unwrap();
     assert_eq!(longest, 300 * 4 + 255);
+    let descend = |levels| {
+        format!("python3 -c 'import os\nfor _ in range({levels}): os.mkdir(\"d\"); os.chdir(\"d\")'")
+    };
+    let deepest = bed.step(&[], &descend(2047)).unwrap();
+    assert_eq!(bed.headers(&deepest).len(), 2047);
     let before = staged(&bed);
     // Beyond what any path can reach, the step fails and says so, and all of it is removed.
-    let too_deep = "python3 -c 'import os\nfor _ in range(3000): os.mkdir(\"d\"); os.chdir(\"d\")'";
-    let error = bed.try_step(&[], too_deep).unwrap_err();
-    assert!(matches!(error, StoreError::Io { .. }), "{error:?}");
+    let error = bed.try_step(&[], &descend(2048)).unwrap_err();
+    let StoreError::Io { action: "pack", source, .. } = error else { panic!("{error:?}") };
+    assert_eq!(source.raw_os_error(), Some(rustix::io::Errno::NAMETOOLONG.raw_os_error()));
     assert_eq!(staged(&bed), before);
 }
