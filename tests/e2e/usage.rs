@@ -26,9 +26,9 @@ fn a_wrong_dockerfile_is_shown_with_its_place_and_help() {
         ("FROM base\nCOPY --chwon=1 a /\n", ["Dockerfile:2:6", "--chwon", "--chown"]),
         ("FROM base\nCOPY a\n", ["Dockerfile:2:1", "COPY", "help: "]),
         ("FROM base\nENV A\n", ["Dockerfile:2:5", "ENV", "help: "]),
-        ("FROM base\nRUN true \\\n\nCOPPY a /\n", ["Dockerfile:4:1", "COPPY", "COPY"]),
+        ("FROM base\nRUN true \\\n  && true\nCOPPY a /\n", ["Dockerfile:4:1", "COPPY", "COPY"]),
         ("FROM base AS 1st\n", ["Dockerfile:1:14", "1st", "help: "]),
-        ("FROM base\nHEALTHCHECK --interval=soon CMD true\n", ["Dockerfile:2:13", "soon", "help: "]),
+        ("FROM base\nHEALTHCHECK --interval=soon CMD true\n", ["Dockerfile:2:24", "soon", "help: "]),
     ] {
         let bed = TestBed::with_base(text);
         check(bed.build([""; 0]), DOCKERFILE, &parts);
