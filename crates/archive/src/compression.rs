@@ -83,8 +83,8 @@ pub fn is_archive(reader: impl Read) -> io::Result<bool> {
     let (compression, stream) = peek(reader)?;
     let Ok(decoder) = Decoder::new(compression, stream) else { return Ok(false) };
     let first = Reader::new(decoder, Limits::default()).next().map(|entry| entry.is_some());
-    // An entry of a type that cannot be unpacked makes an archive that cannot be unpacked.
-    Ok(matches!(first, Ok(true) | Err(ArchiveError::UnsupportedType { .. })))
+    // An entry that cannot be unpacked makes an archive that cannot be unpacked, not another file.
+    Ok(matches!(first, Ok(true) | Err(ArchiveError::UnsupportedType { .. } | ArchiveError::Limit { .. })))
 }
 
 /// A stream of which the first bytes were looked at.

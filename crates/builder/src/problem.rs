@@ -1,6 +1,7 @@
 //! What is wrong with one step, before it is known where the step stands.
 
 use std::error::Error;
+use std::fmt;
 
 use lbuild_parser::{Diagnostic, Span};
 
@@ -10,7 +11,6 @@ use crate::BuildError;
 #[derive(Debug)]
 pub(crate) struct Problem {
     message: String,
-    label: Option<String>,
     help: Option<String>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -18,7 +18,7 @@ pub(crate) struct Problem {
 impl Problem {
     /// A problem that `message` says, without a full stop.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), label: None, help: None, source: None }
+        Self { message: message.into(), help: None, source: None }
     }
 
     /// A problem with the cause that says what is wrong.
@@ -39,7 +39,6 @@ impl Problem {
     /// The problem of the instruction at `span`.
     pub fn at(self, span: Span) -> BuildError {
         let mut diagnostic = Diagnostic::error(span, self.message);
-        diagnostic.label = self.label;
         diagnostic.help = self.help;
         BuildError::Step { diagnostic: Box::new(diagnostic), source: self.source }
     }
@@ -47,12 +46,52 @@ impl Problem {
 
 impl<E: Error + Send + Sync + 'static> From<E> for Problem {
     fn from(error: E) -> Self {
-        let message = error.to_string();
-        Self {
-            message,
-            label: None,
-            help: None,
-            source: error.source().map(|cause| cause.to_string().into()),
-        }
+        let source = error.source().map(|cause| Box::new(Cause::of(cause)).into());
+        Self { message: error.to_string(), help: None, source }
+    }
+}
+
+/// A cause and its causes, as they were said.
+#[derive(Debug)]
+struct Cause {
+    text: String,
+    next: Option<Box<Cause>>,
+}
+
+impl Cause {
+    fn of(error: &(dyn Error + 'static)) -> Self {
+        Self { text: error.to_string(), next: error.source().map(|cause| Box::new(Self::of(cause))) }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Error for Cause {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.next.as_deref().map(|next| next as &(dyn Error + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Layer(&'static str, #[source] Option<Box<Layer>>);
+
+    #[test]
+    fn every_cause_is_kept() {
+        let error = Layer("top", Some(Box::new(Layer("middle", Some(Box::new(Layer("bottom", None)))))));
+        let BuildError::Step { diagnostic, source } = Problem::from(error).at(Span::default()) else {
+            unreachable!()
+        };
+        let middle = source.unwrap();
+        assert_eq!((diagnostic.message.as_str(), middle.to_string().as_str()), ("top", "middle"));
+        assert_eq!(middle.source().unwrap().to_string(), "bottom");
     }
 }
