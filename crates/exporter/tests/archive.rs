@@ -7,10 +7,10 @@ mod support;
 use std::collections::BTreeMap;
 
 use lbuild_exporter::{
-    Compression, ExportError, ExportOptions, manifest, write_oci_archive, write_oci_layout,
+    Compression, ExportError, ExportOptions, manifest, write_archive, write_oci_archive, write_oci_layout,
 };
 use lbuild_importer::{LoadOptions, load, load_layout};
-use lbuild_layer_store::{Store, StoreOptions};
+use lbuild_layer_store::{Store, StoreError, StoreOptions};
 use lbuild_oci::{DiffId, Digest, Reference, spec};
 use serde_json::{Value, json};
 
@@ -142,7 +142,7 @@ fn a_zstd_layer_is_unpacked_for_docker_only() {
     let options = ExportOptions::default();
     let layer_type = |archive: &[u8]| manifest_of(&files(archive))["layers"][0]["mediaType"].clone();
     let mut both = Vec::new();
-    lbuild_exporter::write_archive(&other, &image, &mut both, &options).unwrap();
+    write_archive(&other, &image, &mut both, &options).unwrap();
     assert_eq!(layer_type(&both), "application/vnd.oci.image.layer.v1.tar");
     let mut oci = Vec::new();
     write_oci_archive(&other, &image, &mut oci, &options).unwrap();
@@ -198,7 +198,7 @@ fn an_image_without_layers_or_names_is_written() {
     };
     bed.store.put_image(&image, &config).unwrap();
     let mut archive = Vec::new();
-    lbuild_exporter::write_archive(&bed.store, &image, &mut archive, &ExportOptions::default()).unwrap();
+    write_archive(&bed.store, &image, &mut archive, &ExportOptions::default()).unwrap();
     let files = files(&archive);
     assert_eq!(document(&files, "manifest.json")[0]["RepoTags"], Value::Null);
     let platform = &document(&files, "index.json")["manifests"][0]["platform"];
@@ -219,7 +219,7 @@ fn a_layer_that_is_in_an_image_twice_is_written_once() {
     for compression in ALL {
         let mut archive = Vec::new();
         let options = ExportOptions { compression, ..ExportOptions::default() };
-        lbuild_exporter::write_archive(&bed.store, &image, &mut archive, &options).unwrap();
+        write_archive(&bed.store, &image, &mut archive, &options).unwrap();
         let layers = manifest_of(&files(&archive))["layers"].as_array().unwrap().clone();
         assert_eq!((layers.len(), &layers[1]), (3, &layers[2]));
         let paths: Vec<_> = entries(&archive).into_iter().map(|(header, _)| header.path).collect();
@@ -236,6 +236,7 @@ fn the_manifest_is_known_before_anything_is_written() {
         let (bytes, digest) = manifest(&bed.store, &bed.image, &options).unwrap();
         let (archive, written) = bed.archive(&options);
         assert_eq!(digest, written.manifest);
+        assert_eq!(written.manifest_size, bytes.len() as u64);
         assert_eq!(files(&archive)[&format!("blobs/sha256/{}", digest.hex())], bytes);
     }
 }
@@ -254,8 +255,7 @@ fn documents_are_what_the_image_spec_says() {
 fn a_failing_output_is_an_error() {
     let bed = Bed::new();
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let error =
-        lbuild_exporter::write_archive(&bed.store, &bed.image, &mut &full, &named(&["app:1"])).unwrap_err();
+    let error = write_archive(&bed.store, &bed.image, &mut &full, &named(&["app:1"])).unwrap_err();
     let source = std::error::Error::source(&error).unwrap();
     assert!(matches!(error, ExportError::Output(_)), "{error}");
     assert!(source.to_string().contains("No space left"), "{source}");
@@ -292,8 +292,7 @@ fn a_missing_layer_is_an_error() {
     let mut image = bed.image.clone();
     image.layers.push(DiffId(Digest::of("missing")));
     let mut out = Vec::new();
-    let error =
-        lbuild_exporter::write_archive(&bed.store, &image, &mut out, &ExportOptions::default()).unwrap_err();
+    let error = write_archive(&bed.store, &image, &mut out, &ExportOptions::default()).unwrap_err();
     assert!(matches!(error, ExportError::MissingLayer { .. }), "{error}");
     assert!(out.is_empty());
 }
