@@ -27,6 +27,7 @@ fn describe(report: &PruneReport, dry_run: bool) -> String {
     for (what, Removed { count, bytes }) in [
         ("images", report.images),
         ("cached steps", report.cache_records),
+        ("cache mounts", report.cache_mounts),
         ("layers", report.layers),
         ("unpacked layers", report.snapshots),
         ("blobs", report.blobs),
@@ -47,9 +48,23 @@ mod tests {
     #[test]
     fn the_report_names_what_went_and_its_sum() {
         let removed = |count, bytes| Removed { count, bytes };
-        let report =
-            PruneReport { images: removed(1, 500), snapshots: removed(2, 3_000_000), ..Default::default() };
-        let expected = "images                1   500 B\nunpacked layers       2   3.0 MB\nFreed 3.0 MB\n";
+        let report = PruneReport {
+            images: removed(1, 500),
+            cache_records: removed(2, 0),
+            cache_mounts: removed(3, 0),
+            layers: removed(4, 0),
+            snapshots: removed(5, 3_000_000),
+            blobs: removed(6, 0),
+            leftovers: removed(7, 0),
+        };
+        let expected = "images                1   500 B\n\
+                        cached steps          2   0 B\n\
+                        cache mounts          3   0 B\n\
+                        layers                4   0 B\n\
+                        unpacked layers       5   3.0 MB\n\
+                        blobs                 6   0 B\n\
+                        leftovers             7   0 B\n\
+                        Freed 3.0 MB\n";
         assert_eq!(describe(&report, false), expected);
         assert_eq!(describe(&PruneReport::default(), true), "Would free 0 B\n");
     }
