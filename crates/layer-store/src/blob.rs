@@ -1,5 +1,6 @@
 //! Bytes as they came from elsewhere, by their digest.
 
+use std::collections::hash_map::Entry;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
@@ -41,10 +42,12 @@ impl Store {
             }
         };
         let mut pending = lock(&self.pending);
-        if pending.blobs.contains_key(&digest) {
-            fs::remove_file(&path).on("remove", &path)?;
-        } else {
-            pending.blobs.insert(digest, path);
+        match pending.blobs.entry(digest) {
+            // A flush may be about to rename that one.
+            Entry::Occupied(_) => fs::remove_file(&path).on("remove", &path)?,
+            Entry::Vacant(vacant) => {
+                vacant.insert(path);
+            }
         }
         Ok((digest, size))
     }
