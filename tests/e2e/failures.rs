@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use lbuild_tests::{Run, TestBed, lbuild_binary};
 use rustix::process::Signal;
@@ -80,9 +82,14 @@ fn an_interrupted_copy_leaves_nothing() {
     // Long enough to be interrupted, and cheap to make.
     fs::File::create(bed.context().join("big")).unwrap().set_len(20 << 30).unwrap();
     let mut build = bed.start_build([""; 0]);
-    build.wait_until_it_says("COPY big");
+    build.wait_until_it_says("RUN true");
+    // The file is read, for the key of the step, before the step is shown.
+    sleep(Duration::from_secs(1));
     build.signal(Signal::INT);
+    let interrupted = Instant::now();
     build.end().failure(130);
+    // To read all of it takes many times as long.
+    assert!(interrupted.elapsed() < Duration::from_secs(3), "{:?}", interrupted.elapsed());
     bed.assert_nothing_left();
 
     bed.file("big", "small now\n");
