@@ -83,7 +83,15 @@ fn attach_ordered(
     let mut trees = trees.into_iter();
     for (index, mount) in order.mounts.iter().enumerate() {
         let source = match &mount.source {
-            OrderedSource::Tree => trees.next().ok_or_else(|| Errno::BADF.into()),
+            OrderedSource::Tree { path } => {
+                let tree = trees.next().ok_or_else(|| Errno::BADF.into());
+                match path {
+                    None => tree,
+                    Some(path) => {
+                        tree.and_then(|tree| scratch.part(&format!("tree-{index}"), tree, path.as_path()))
+                    }
+                }
+            }
             OrderedSource::Tmpfs { size, mode } => tmpfs(*size, *mode),
             OrderedSource::File { content, mode, uid, gid } => {
                 scratch.file(&format!("file-{index}"), &content.0, *mode, (*uid, *gid))

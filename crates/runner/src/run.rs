@@ -83,7 +83,7 @@ fn start(spec: &RunSpec, cgroup: &Cgroup, outlets: Outlets) -> Result<Supervisor
             .mounts
             .iter()
             .filter_map(|mount| match &mount.source {
-                MountSource::Tree(fd) => Some(fd.as_fd()),
+                MountSource::Tree(fd) | MountSource::TreeAt { root: fd, .. } => Some(fd.as_fd()),
                 _ => None,
             })
             .collect(),
@@ -121,7 +121,8 @@ fn order(spec: &RunSpec, cgroup: &Cgroup) -> Order {
 
 fn ordered_mount(mount: &Mount) -> OrderedMount {
     let source = match &mount.source {
-        MountSource::Tree(_) => OrderedSource::Tree,
+        MountSource::Tree(_) => OrderedSource::Tree { path: None },
+        MountSource::TreeAt { path, .. } => OrderedSource::Tree { path: Some(Bytes::from(path)) },
         &MountSource::Tmpfs { size, mode } => OrderedSource::Tmpfs { size, mode },
         MountSource::File { content, mode, uid, gid } => {
             OrderedSource::File { content: Bytes(content.clone()), mode: *mode, uid: *uid, gid: *gid }

@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
+use lbuild_confined::Root;
 use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, fchmod, fchown, mkdirat, openat};
 use rustix::mount::MountAttrFlags;
 
@@ -73,6 +75,18 @@ impl Scratch {
         let is_executable = mode & 0o111 != 0;
         mount.set(if is_executable { inert() - MountAttrFlags::MOUNT_ATTR_NOEXEC } else { inert() })?;
         Ok(mount)
+    }
+
+    /// A mount of what `part` leads to inside `tree`, which is attached to the new directory `path`.
+    ///
+    /// # Errors
+    /// As mkdir(2), move_mount(2), openat2(2) and open_tree(2).
+    pub(crate) fn part(&self, path: &str, tree: Detached, part: &Path) -> io::Result<Detached> {
+        self.make_directory(path)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        tree.attach(openat(&self.files, path, flags, Mode::empty())?.as_fd())?;
+        let source = Root::from_fd(tree.into_fd()).open_at(part, OFlags::PATH, Mode::empty())?;
+        Detached::bind(source, "")
     }
 
     /// A mount of what is at `path`.

@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, fstat};
+use lbuild_confined::Root;
+use rustix::fs::{FileType, Stat, fstat};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{Limits, Ulimit};
@@ -97,6 +98,14 @@ pub struct Mount {
 pub enum MountSource {
     /// An open directory, file or socket (`O_PATH` is enough), without the mounts below it.
     Tree(OwnedFd),
+    /// What `path` leads to inside an open directory, such as a detached mount, links followed there.
+    /// Before Linux 6.15, nothing else can be mounted of a detached mount than all of it.
+    TreeAt {
+        /// The directory. A detached mount is used up by the run.
+        root: OwnedFd,
+        /// From the directory; an absolute path means the same.
+        path: PathBuf,
+    },
     /// An empty directory in memory.
     Tmpfs {
         /// Its size in bytes; half of the memory if not given.
@@ -119,15 +128,21 @@ pub enum MountSource {
 
 impl MountSource {
     /// Whether the place that it is mounted on is a directory.
-    fn is_directory(&self) -> bool {
+    pub fn is_directory(&self) -> bool {
         match self {
-            Self::Tree(fd) => {
-                fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+            Self::Tree(fd) => fstat(fd).is_ok_and(|stat| is_directory(&stat)),
+            Self::TreeAt { root, path } => {
+                let root = root.try_clone().map(Root::from_fd);
+                root.and_then(|root| root.stat(path)).is_ok_and(|stat| is_directory(&stat))
             }
             Self::Tmpfs { .. } => true,
             Self::File { .. } => false,
         }
     }
+}
+
+fn is_directory(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
 
 /// Where a run's standard input comes from.

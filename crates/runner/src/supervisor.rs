@@ -80,7 +80,7 @@ fn prepare() -> Result<Prepared, Failure> {
     let order = read_order(inherited(ORDER_FD)?).map_err(|error| Failure::setup("read the order", error))?;
     let filter = read_all(inherited(FILTER_FD)?).map_err(|error| Failure::setup("read the filter", error))?;
     let root = inherited(ROOT_FD)?;
-    let trees = order.mounts.iter().filter(|mount| matches!(mount.source, OrderedSource::Tree));
+    let trees = order.mounts.iter().filter(|mount| matches!(mount.source, OrderedSource::Tree { .. }));
     let last = ROOT_FD + RawFd::try_from(trees.count()).unwrap_or(RawFd::MAX - ROOT_FD);
     let trees: Vec<_> = (ROOT_FD + 1..=last).map(inherited).collect::<Result<_, _>>()?;
     // lbuild may have been started with files open that it does not know of.

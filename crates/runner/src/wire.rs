@@ -61,8 +61,10 @@ pub(crate) struct OrderedMount {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum OrderedSource {
-    /// The next inherited file descriptor.
-    Tree,
+    /// The next inherited file descriptor, or what lies at a path inside it.
+    Tree {
+        path: Option<Bytes>,
+    },
     Tmpfs {
         size: Option<u64>,
         mode: u32,

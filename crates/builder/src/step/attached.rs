@@ -1,7 +1,6 @@
 //! Mounts of a RUN made ready: trees opened, caches locked, agents served.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -90,11 +89,9 @@ impl<'a> Attached<'a> {
 
 fn runner_mount(mount: &ResolvedMount, part: &Part) -> Result<Option<Mount>, Problem> {
     let made = match (mount, part) {
-        (ResolvedMount::Bind { source, target, read_only, .. }, Part::Tree { root, .. }) => Mount {
-            source: MountSource::Tree(open(root, source)?),
-            target: target.clone(),
-            read_only: *read_only,
-        },
+        (ResolvedMount::Bind { source, target, read_only, .. }, Part::Tree { root, .. }) => {
+            Mount { source: bind_source(root, source)?, target: target.clone(), read_only: *read_only }
+        }
         (ResolvedMount::Cache(cache), Part::Cache(guard)) => Mount {
             source: MountSource::Tree(guard.root().try_clone()?.into_fd()),
             target: cache.target.clone(),
@@ -121,11 +118,12 @@ fn runner_mount(mount: &ResolvedMount, part: &Part) -> Result<Option<Mount>, Pro
     Ok(Some(made))
 }
 
-fn open(root: &Root, source: &str) -> Result<OwnedFd, Problem> {
-    root.open_at(source, OFlags::PATH, Mode::empty()).map_err(|error| {
+fn bind_source(root: &Root, source: &str) -> Result<MountSource, Problem> {
+    root.stat(source).map_err(|error| {
         Problem::because(format!("cannot mount {source:?}: it is not there"), error)
             .help("source= is a path in the build context, or in what from= names")
-    })
+    })?;
+    Ok(MountSource::TreeAt { root: root.try_clone()?.into_fd(), path: source.into() })
 }
 
 fn bind(solver: &Solver<'_>, place: StepPlace, files: &Files, source: &str) -> Result<Part, BuildError> {

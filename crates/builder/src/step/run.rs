@@ -1,7 +1,6 @@
 //! RUN: a command in an isolated root on top of the stage's layers.
 
 use std::collections::VecDeque;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use lbuild_layer_store::{ActiveSnapshot, StoreError};
@@ -209,19 +208,9 @@ fn search_for_secrets(
 fn points(mounts: &[Mount]) -> Vec<(PathBuf, bool)> {
     let default =
         lbuild_runner::DEFAULT_MOUNT_POINTS.iter().map(|(path, is_dir)| (PathBuf::from(path), *is_dir));
-    let own = mounts.iter().map(|mount| (mount.target.clone(), is_directory(&mount.source)));
+    let own = mounts.iter().map(|mount| (mount.target.clone(), mount.source.is_directory()));
     // What lies below a mount point of ours is made there, not in the image.
     default.chain(own.filter(|(path, _)| !path.starts_with("/dev"))).collect()
-}
-
-fn is_directory(source: &MountSource) -> bool {
-    match source {
-        MountSource::Tree(tree) => rustix::fs::fstat(tree.as_fd()).is_ok_and(|stat| {
-            rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory
-        }),
-        MountSource::Tmpfs { .. } => true,
-        MountSource::File { .. } => false,
-    }
 }
 
 /// The file that a heredoc with an interpreter line becomes.

@@ -81,6 +81,7 @@ fn main() {
             a_file_from_memory_is_executable_if_its_mode_says_so
             a_socket_is_mounted
             targets_are_resolved_inside_the_root
+            parts_of_a_tree_are_mounted
             the_root_may_be_a_detached_mount
             nothing_is_mounted_on_the_host_through_a_shared_mount;
         shell:

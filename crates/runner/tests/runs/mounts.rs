@@ -1,12 +1,14 @@
 //! What else is mounted into a run.
 
 use std::fs;
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
 use lbuild_runner::{Cancel, Mount, MountSource, User, run};
+use rustix::fs::{Mode, OFlags, mkdirat, openat, symlinkat};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, UnmountFlags,
     fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount, mount_change, unmount,
@@ -102,8 +104,7 @@ pub fn a_socket_is_mounted() {
     let source = tempfile::tempdir().unwrap();
     let path = source.path().join("agent");
     let _listener = UnixListener::bind(&path).unwrap();
-    let socket: OwnedFd =
-        rustix::fs::open(&path, rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
+    let socket: OwnedFd = rustix::fs::open(&path, OFlags::PATH, Mode::empty()).unwrap();
     fs::write(bed.path("work/agent"), "").unwrap();
     let mut spec = bed.script("stat -c %F /work/agent");
     let source = MountSource::Tree(socket);
@@ -124,23 +125,43 @@ pub fn targets_are_resolved_inside_the_root() {
     }
 }
 
+pub fn parts_of_a_tree_are_mounted() {
+    let bed = Bed::new();
+    fs::write(bed.path("work/file"), "").unwrap();
+    let run = |part: &str, target: &str| {
+        let root = detached("tmpfs", &[]);
+        for directory in ["a", "a/b"] {
+            mkdirat(&root, directory, Mode::RWXU).unwrap();
+        }
+        symlinkat("/a/b", &root, "link").unwrap();
+        symlinkat("../../../../etc/passwd", &root, "a/out").unwrap();
+        let file = openat(&root, "a/b/file", OFlags::CREATE | OFlags::WRONLY, Mode::RWXU).unwrap();
+        fs::File::from(file).write_all(b"inside").unwrap();
+        let mut spec = bed.script("cat /work/file && ls /work");
+        let source = MountSource::TreeAt { root, path: part.into() };
+        spec.mounts = vec![Mount { source, target: target.into(), read_only: false }];
+        finish(spec)
+    };
+    for (part, target) in [("a/b", "/work"), ("link", "/work"), ("/a/b/file", "/work/file")] {
+        assert_eq!(run(part, target).success(), "insidefile\n", "{part}");
+    }
+    let error = run("a/out", "/work/file").error();
+    assert!(error.contains("cannot mount /work/file: No such file"), "{error}");
+}
+
 pub fn the_root_may_be_a_detached_mount() {
     let bed = Bed::new();
     let upper = tempfile::tempdir().unwrap();
     for directory in ["upper", "work"] {
         fs::create_dir(upper.path().join(directory)).unwrap();
     }
-    let overlay = || -> OwnedFd {
-        let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).unwrap();
-        for (key, value) in [
+    let overlay = || {
+        let options = [
             ("lowerdir", bed.path("")),
             ("upperdir", upper.path().join("upper")),
             ("workdir", upper.path().join("work")),
-        ] {
-            fsconfig_set_string(&context, key, value.to_str().unwrap()).unwrap();
-        }
-        fsconfig_create(&context).unwrap();
-        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).unwrap()
+        ];
+        detached("overlay", &options)
     };
     for number in 0..3 {
         let script = format!(
@@ -169,6 +190,16 @@ pub fn nothing_is_mounted_on_the_host_through_a_shared_mount() {
     let mut output = |_, _: &[u8]| seen.push(shared.mounts());
     run(spec, &mut output, &Cancel::new().unwrap()).unwrap();
     assert_eq!(seen, [1]);
+}
+
+/// A file system that is mounted nowhere.
+fn detached(name: &str, options: &[(&str, PathBuf)]) -> OwnedFd {
+    let context = fsopen(name, FsOpenFlags::FSOPEN_CLOEXEC).unwrap();
+    for (key, value) in options {
+        fsconfig_set_string(&context, *key, value.to_str().unwrap()).unwrap();
+    }
+    fsconfig_create(&context).unwrap();
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).unwrap()
 }
 
 /// A file system in memory, as most of a host's are: what is mounted in it appears wherever it is
