@@ -12,7 +12,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use lbuild_oci::Reference;
 
 pub use build::{BuildArgs, ProgressStyle, Pull};
-pub use values::{Assignment, is_url};
+pub use values::{Assignment, SshSource, assignment, is_url};
 
 use crate::{exit, units};
 
@@ -345,7 +345,7 @@ mod tests {
     #[test]
     fn what_scripts_for_docker_say_is_accepted() {
         let line = "lbuild build --rm --force-rm=false --compress --pull --provenance=false --sbom=false \
-                    --builder=default --isolation default --cpu-shares 512 --cache-from x --memory 1g -t x -t y:2 .";
+                    --builder=default --isolation default --cpu-shares 512 --cache-from x --memory 1g -D -t x -t y:2 .";
         let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
         let Command::Build(build) = cli.command else { panic!("not a build: {cli:?}") };
         assert_eq!(build.tags.len(), 2);

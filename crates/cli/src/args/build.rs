@@ -7,7 +7,7 @@ use lbuild_builder::{Entitlement, NamedContext, Secret};
 use lbuild_oci::{Platform, Reference};
 use lbuild_parser::Network;
 
-use super::values::{self, Assignment};
+use super::values::{self, Annotation, Assignment, SshSource};
 use crate::call::Call;
 use crate::output::Output;
 use crate::units;
@@ -48,8 +48,8 @@ pub struct BuildArgs {
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = values::assignment)]
     pub labels: Vec<Assignment>,
     /// Add an annotation to the image's manifest
-    #[arg(long = "annotation", value_name = "NAME=VALUE", value_parser = values::assignment)]
-    pub annotations: Vec<Assignment>,
+    #[arg(long = "annotation", value_name = "NAME=VALUE", value_parser = values::annotation)]
+    pub annotations: Vec<Annotation>,
     /// Answer a question instead of building: check, outline or targets, with format=json for programs
     #[arg(long, value_name = "METHOD[,format=FORMAT]", value_parser = Call::parse, conflicts_with = "check")]
     call: Option<Call>,
@@ -149,9 +149,12 @@ pub struct BuildArgs {
     /// A secret for RUN --mount=type=secret: id=NAME,src=FILE or id=NAME,env=VARIABLE
     #[arg(long = "secret", help_heading = "RUN", value_name = "SECRET", value_parser = values::secret)]
     pub secrets: Vec<(String, Secret)>,
-    /// An SSH agent for RUN --mount=type=ssh: default or ID=SOCKET
+    /// Let a step write its secrets into its layer
+    #[arg(long, help_heading = "RUN")]
+    pub allow_secret_in_layer: bool,
+    /// An SSH agent for RUN --mount=type=ssh: default, ID=SOCKET or ID=KEY[,KEY]
     #[arg(long = "ssh", help_heading = "RUN", value_name = "AGENT", value_parser = values::ssh)]
-    pub ssh: Vec<(String, PathBuf)>,
+    pub ssh: Vec<(String, SshSource)>,
 
     /// Options of `docker build` that are accepted without effect.
     #[command(flatten)]
@@ -218,6 +221,9 @@ pub struct Ignored {
     sbom: Option<String>,
     #[arg(long, hide = true)]
     attest: Vec<String>,
+
+    #[arg(short = 'D', long, hide = true)]
+    debug: bool,
 
     // These ask for something that the build will not have.
     #[arg(long, hide = true)]

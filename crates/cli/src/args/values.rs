@@ -58,21 +58,66 @@ pub fn secret(text: &str) -> Result<(String, Secret), String> {
     Ok((id, secret))
 }
 
-/// Reads `--ssh default` or `--ssh ID=SOCKET`; without a socket it is that of `SSH_AUTH_SOCK`.
-pub fn ssh(text: &str) -> Result<(String, PathBuf), String> {
+/// Where the keys of `--ssh` are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SshSource {
+    /// In an agent that listens here.
+    Agent(PathBuf),
+    /// In files.
+    Keys(Vec<PathBuf>),
+}
+
+/// Reads `--ssh default`, `--ssh ID=SOCKET` or `--ssh ID=KEY[,KEY]`; without a path it is the agent of
+/// `SSH_AUTH_SOCK`.
+pub fn ssh(text: &str) -> Result<(String, SshSource), String> {
     match text.split_once('=') {
-        Some((id, socket)) if !id.is_empty() && !socket.is_empty() => {
-            if socket.contains(',') {
-                return Err("one agent's socket is expected, not several keys".to_owned());
-            }
-            Ok((id.to_owned(), socket.into()))
+        Some((id, paths)) if !id.is_empty() && !paths.is_empty() => {
+            let paths: Vec<PathBuf> = paths.split(',').map(PathBuf::from).collect();
+            let source = match &paths[..] {
+                [path] if !path.is_file() => SshSource::Agent(path.clone()),
+                _ => SshSource::Keys(paths),
+            };
+            Ok((id.to_owned(), source))
         }
-        Some(_) => Err("expected default or ID=SOCKET".to_owned()),
+        Some(_) => Err("expected default, ID=SOCKET or ID=KEY".to_owned()),
         None => match std::env::var_os("SSH_AUTH_SOCK") {
-            Some(socket) if !socket.is_empty() => Ok((text.to_owned(), socket.into())),
-            _ => Err("SSH_AUTH_SOCK is not set: start ssh-agent, or give ID=SOCKET".to_owned()),
+            Some(socket) if !socket.is_empty() => Ok((text.to_owned(), SshSource::Agent(socket.into()))),
+            _ => Err("SSH_AUTH_SOCK is not set: start ssh-agent, or give ID=SOCKET or ID=KEY".to_owned()),
         },
     }
+}
+
+/// An annotation of the image's manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Annotation {
+    /// The key.
+    pub key: String,
+    /// The value.
+    pub value: String,
+}
+
+/// Reads `[manifest[PLATFORM]:]KEY=VALUE`. Docker annotates indexes and descriptors too; images here have
+/// none.
+pub fn annotation(text: &str) -> Result<Annotation, String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    let (kinds, key) = match name.split_once(':') {
+        Some((kinds, key)) if is_annotation_kind(kinds) => (kinds, key),
+        _ => ("manifest", name),
+    };
+    if key.is_empty() {
+        return Err("the name is missing: expected NAME=VALUE".to_owned());
+    }
+    let kind = kinds.split('[').next().unwrap_or_default();
+    if kind != "manifest" {
+        return Err(format!("only the manifest can be annotated here, not {kind:?}"));
+    }
+    Ok(Annotation { key: key.to_owned(), value: value.to_owned() })
+}
+
+/// Whether `text` says what is annotated, and is not the first part of a key.
+fn is_annotation_kind(text: &str) -> bool {
+    let kinds = ["manifest", "index", "manifest-descriptor", "index-descriptor"];
+    text.split(',').all(|part| kinds.contains(&part.split('[').next().unwrap_or_default()))
 }
 
 /// Reads `--build-context NAME=FOLDER` or `NAME=docker-image://IMAGE`.
@@ -284,5 +329,39 @@ mod tests {
         assert_eq!(assignment("A="), expect("A", Some("")));
         assert_eq!(assignment("A=b=c"), expect("A", Some("b=c")));
         assert!(assignment("=b").is_err());
+    }
+
+    #[test]
+    fn annotations_are_the_manifests() {
+        let annotation_of = |key: &str| Ok(Annotation { key: key.to_owned(), value: "v=w".to_owned() });
+        for (text, expected) in [
+            ("a=v=w", annotation_of("a")),
+            ("manifest:a=v=w", annotation_of("a")),
+            ("manifest[linux/arm64]:a=v=w", annotation_of("a")),
+            ("org.example:a=v=w", annotation_of("org.example:a")),
+            ("index:a=b", Err("only the manifest can be annotated here, not \"index\"".to_owned())),
+            ("a", Err("expected NAME=VALUE".to_owned())),
+            ("manifest:=b", Err("the name is missing: expected NAME=VALUE".to_owned())),
+        ] {
+            assert_eq!(annotation(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn ssh_takes_a_socket_or_files_of_keys() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("key");
+        std::fs::write(&key, "").unwrap();
+        let key_text = key.display();
+        for (text, expected) in [
+            ("id=/socket".to_owned(), SshSource::Agent("/socket".into())),
+            (format!("id={key_text}"), SshSource::Keys(vec![key.clone()])),
+            (format!("id={key_text},{key_text}"), SshSource::Keys(vec![key.clone(), key.clone()])),
+        ] {
+            assert_eq!(ssh(&text), Ok(("id".to_owned(), expected)), "{text}");
+        }
+        for text in ["=", "id=", "=x"] {
+            assert!(ssh(text).is_err(), "{text}");
+        }
     }
 }

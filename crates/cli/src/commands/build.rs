@@ -3,6 +3,7 @@
 mod inputs;
 mod request;
 mod result;
+mod ssh;
 
 use lbuild_builder::{BuildError, Cancel};
 use serde_json::json;
@@ -17,6 +18,7 @@ use crate::signals::{self, Interruption};
 use crate::{export, root};
 use inputs::Inputs;
 use result::Delivery;
+use ssh::SshAgents;
 
 /// Builds an image, names it, and takes it where the options say.
 pub fn run(global: &GlobalArgs, mut args: BuildArgs) -> Result<(), Failure> {
@@ -31,7 +33,8 @@ pub fn run(global: &GlobalArgs, mut args: BuildArgs) -> Result<(), Failure> {
     let store = root::open(global)?;
     let Inputs { dockerfile, context } = inputs::read(&store, &args)?;
     let source = Source::new(&dockerfile.name, &dockerfile.content);
-    let request = request::new(&args, dockerfile, context)?;
+    let agents = SshAgents::start(&args.ssh, &store)?;
+    let request = request::new(&args, dockerfile, context, agents.sockets())?;
     if call.method != Method::Build {
         return call.answer(&store, &request, &source);
     }

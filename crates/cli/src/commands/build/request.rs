@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use lbuild_builder::{BuildRequest, CacheUse, ContextFolder, RunOptions, Secret};
 
-use crate::args::{Assignment, BuildArgs};
+use crate::args::{Assignment, BuildArgs, assignment};
 use crate::dockerfile::Dockerfile;
 use crate::failure::Failure;
 
@@ -18,6 +18,7 @@ pub fn new(
     args: &BuildArgs,
     dockerfile: Dockerfile,
     context: Option<PathBuf>,
+    ssh: BTreeMap<String, PathBuf>,
 ) -> Result<BuildRequest, Failure> {
     check_files(args)?;
     let build_args = build_args(args)?;
@@ -35,20 +36,20 @@ pub fn new(
         run: run_options(args),
         allow: args.allow.clone(),
         secrets: args.secrets.iter().cloned().collect(),
-        ssh: args.ssh.iter().cloned().collect(),
+        ssh,
         ..BuildRequest::new(dockerfile.content)
     })
 }
 
 /// Names and values; a name alone has the empty value.
-pub fn values(assignments: &[Assignment]) -> BTreeMap<String, String> {
+fn values(assignments: &[Assignment]) -> BTreeMap<String, String> {
     assignments
         .iter()
         .map(|assignment| (assignment.name.clone(), assignment.value.clone().unwrap_or_default()))
         .collect()
 }
 
-/// Secrets and sockets that are missing are told before the build rather than in the middle of it.
+/// Secrets that are missing are told before the build rather than in the middle of it.
 fn check_files(args: &BuildArgs) -> Result<(), Failure> {
     for (id, secret) in &args.secrets {
         match secret {
@@ -64,23 +65,21 @@ fn check_files(args: &BuildArgs) -> Result<(), Failure> {
             Secret::Env(_) => {}
         }
     }
-    for (id, socket) in &args.ssh {
-        let failed = Failure::io(format!("cannot find the SSH agent {id} at {}", socket.display()));
-        fs::metadata(socket).map_err(failed)?;
-    }
     Ok(())
 }
 
 /// Files first, then options, then what the environment says of the time.
 fn build_args(args: &BuildArgs) -> Result<BTreeMap<String, String>, Failure> {
     let mut all = BTreeMap::new();
+    let mut given = Vec::new();
     for path in &args.build_arg_files {
-        all.extend(build_arg_file(path)?);
+        given.extend(build_arg_file(path)?);
     }
-    for Assignment { name, value } in &args.build_args {
+    given.extend(args.build_args.iter().cloned());
+    for Assignment { name, value } in given {
         // As Docker does: a name that the environment does not have is left out.
-        if let Some(value) = value.clone().or_else(|| env::var(name).ok()) {
-            all.insert(name.clone(), value);
+        if let Some(value) = value.or_else(|| env::var(&name).ok()) {
+            all.insert(name, value);
         }
     }
     if let Ok(epoch) = env::var(SOURCE_DATE_EPOCH) {
@@ -89,29 +88,22 @@ fn build_args(args: &BuildArgs) -> Result<BTreeMap<String, String>, Failure> {
     Ok(all)
 }
 
-fn build_arg_file(path: &Path) -> Result<Vec<(String, String)>, Failure> {
+fn build_arg_file(path: &Path) -> Result<Vec<Assignment>, Failure> {
     let text = fs::read_to_string(path).map_err(Failure::io(format!("cannot read {}", path.display())))?;
     parse_build_arg_file(&text)
         .map_err(|line| Failure::usage(format!("{}:{line}: expected NAME=VALUE", path.display())))
 }
 
-/// Lines of NAME=VALUE; empty lines and those that begin with # are comments.
+/// Lines as `--build-arg` takes them; empty lines and those that begin with # are comments.
 ///
 /// # Errors
 /// The number of a line that is neither.
-fn parse_build_arg_file(text: &str) -> Result<Vec<(String, String)>, usize> {
-    let mut all = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        match line.split_once('=') {
-            Some((name, value)) if !name.is_empty() => all.push((name.to_owned(), value.to_owned())),
-            _ => return Err(index + 1),
-        }
-    }
-    Ok(all)
+fn parse_build_arg_file(text: &str) -> Result<Vec<Assignment>, usize> {
+    let lines = text.lines().map(str::trim).enumerate();
+    lines
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+        .map(|(index, line)| assignment(line).map_err(|_| index + 1))
+        .collect()
 }
 
 fn source_date_epoch(build_args: &BTreeMap<String, String>) -> Result<Option<i64>, Failure> {
@@ -147,6 +139,7 @@ fn run_options(args: &BuildArgs) -> RunOptions {
         // Docker's "no limit" is -1, and 0 too.
         pids: args.pids_limit.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0),
         no_new_privileges: args.no_new_privileges.last().copied().unwrap_or(false),
+        allow_secret_in_layer: args.allow_secret_in_layer,
     }
 }
 
@@ -156,9 +149,13 @@ mod tests {
 
     #[test]
     fn files_of_arguments_have_comments() {
-        let expected = vec![("A".to_owned(), "1".to_owned()), ("B".to_owned(), "x=y z".to_owned())];
-        assert_eq!(parse_build_arg_file("# note\nA=1\n\n  B=x=y z\n"), Ok(expected));
-        assert_eq!(parse_build_arg_file("A=1\nB\n"), Err(2));
+        let argument = |name: &str, value: Option<&str>| Assignment {
+            name: name.to_owned(),
+            value: value.map(str::to_owned),
+        };
+        let expected = vec![argument("A", Some("1")), argument("B", Some("x=y z")), argument("C", None)];
+        assert_eq!(parse_build_arg_file("# note\nA=1\n\n  B=x=y z\nC\n"), Ok(expected));
+        assert_eq!(parse_build_arg_file("A=1\n\n=2\n"), Err(3));
         assert_eq!(parse_build_arg_file("=1"), Err(1));
     }
 

@@ -10,7 +10,6 @@ use lbuild_layer_store::Store;
 use lbuild_oci::Reference;
 use serde_json::json;
 
-use super::request::values;
 use crate::args::BuildArgs;
 use crate::commands::size;
 use crate::export::{Export, Exported};
@@ -76,7 +75,8 @@ impl Delivery<'_> {
         if self.args.annotations.is_empty() {
             return Ok(());
         }
-        image.annotations.extend(values(&self.args.annotations));
+        let annotations = self.args.annotations.iter();
+        image.annotations.extend(annotations.map(|one| (one.key.clone(), one.value.clone())));
         let (_, config) = self.store.image_config(&image.id)?;
         self.store.put_image(image, &config)?;
         Ok(self.store.flush()?)
