@@ -13,10 +13,14 @@ use crate::workspace;
 
 const BUILD: &str = "build -t {tag} -o type=docker,dest={tar} -f {dockerfile} {args} {context}";
 
-/// The script that runs the cases, where it is.
+/// The script that runs the cases, where it is: in the folder that `LBUILD_CONFORMANCE` names, else
+/// in `shared/conformance` beside the workspace.
 pub fn script() -> Option<PathBuf> {
-    let script = workspace::root().parent()?.join("shared/conformance/check.py");
-    script.is_file().then_some(script)
+    let folder = match std::env::var_os("LBUILD_CONFORMANCE") {
+        Some(folder) => folder.into(),
+        None => workspace::root().parent()?.join("shared/conformance"),
+    };
+    Some(folder.join("check.py")).filter(|script| script.is_file())
 }
 
 /// Runs the cases of those names or globs, all if there are none, on a fresh store.
