@@ -107,9 +107,11 @@ impl KeyAgent {
         if added.status.success() {
             return Ok(());
         }
+        // It says nothing of a passphrase that it could not ask for, and draws frames around warnings.
         let said = String::from_utf8_lossy(&added.stderr);
-        let reason = said.lines().next().unwrap_or("ssh-add failed").to_owned();
-        Err(Failure::new(Exit::Failed, format!("cannot use a key of --ssh: {reason}"))
+        let reason = said.lines().find(|line| !line.is_empty() && !line.starts_with('@'));
+        let reason = reason.unwrap_or("it has a passphrase");
+        Err(Failure::new(Exit::Failed, format!("cannot use a key of --ssh: {}", reason.trim_end()))
             .help("a key with a passphrase has to be in an agent: ssh-add it, and give --ssh default"))
     }
 }
