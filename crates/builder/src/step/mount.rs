@@ -17,6 +17,8 @@ use crate::step::workdir::absolute;
 /// As large a secret as is read.
 const MAX_SECRET: u64 = 500 << 10;
 const DEFAULT_CACHE_MODE: u32 = 0o755;
+/// The build argument whose value keeps a project's caches apart from those of others.
+const CACHE_NAMESPACE_ARGUMENT: &str = "BUILDKIT_CACHE_MOUNT_NS";
 
 /// A mount with its words expanded and its defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -114,7 +116,9 @@ pub(crate) fn resolve(
                 target: words.target(state)?,
                 read_only: mount.read_only.unwrap_or(true),
             }),
-            MountKind::Cache => resolved.push(ResolvedMount::Cache(cache(state, mount, files, &words)?)),
+            MountKind::Cache => {
+                resolved.push(ResolvedMount::Cache(cache(solver, state, mount, files, &words)?))
+            }
             MountKind::Tmpfs => {
                 resolved.push(ResolvedMount::Tmpfs { target: words.target(state)?, size: mount.size });
             }
@@ -181,10 +185,18 @@ impl Words {
     }
 }
 
-fn cache(state: &StageState, mount: &Mount, files: Files, words: &Words) -> Result<CacheMount, Problem> {
+fn cache(
+    solver: &Solver<'_>,
+    state: &StageState,
+    mount: &Mount,
+    files: Files,
+    words: &Words,
+) -> Result<CacheMount, Problem> {
     let target = words.target(state)?;
     let default_id = absolute("/", words.target.as_deref().unwrap_or_default());
     let id = words.id.clone().filter(|id| !id.is_empty()).unwrap_or(default_id);
+    let namespace = solver.build.request.build_args.get(CACHE_NAMESPACE_ARGUMENT);
+    let id = namespace.map_or(id.clone(), |namespace| format!("{namespace}/{id}"));
     Ok(CacheMount {
         directory: cache_directory(&id, mount, &files),
         id,

@@ -128,6 +128,7 @@ fn key(
         .with("mounts", mounts)
         .with("network", format!("{:?}", resolved.network))
         .with("security", format!("{:?}", resolved.security))
+        .with("host name", surroundings::host_name(solver.build.request))
         .with("hosts", &request.hosts)
         .with("shm size", request.shm_size)
         .with("ulimits", &request.ulimits)
@@ -263,7 +264,7 @@ fn spec(
         env,
         cwd: state.workdir().into(),
         user: User { uid: user.uid, gid: user.gid, groups: user.groups },
-        hostname: surroundings::HOST_NAME.to_owned(),
+        hostname: surroundings::host_name(request).to_owned(),
         network: match resolved.network {
             Network::None => lbuild_runner::Network::None,
             Network::Default | Network::Host => lbuild_runner::Network::Host,

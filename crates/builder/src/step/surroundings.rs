@@ -12,7 +12,9 @@ use crate::state::StageState;
 use crate::user::ProcessUser;
 
 /// The host name inside a RUN: the same on every machine.
-pub(crate) const HOST_NAME: &str = "lbuild";
+const HOST_NAME: &str = "lbuild";
+/// The build argument that gives it another name.
+const HOST_NAME_ARGUMENT: &str = "BUILDKIT_SANDBOX_HOSTNAME";
 /// Docker's size of /dev/shm.
 pub(crate) const DEFAULT_SHM: u64 = 64 << 20;
 /// As large a resolv.conf as is read.
@@ -45,9 +47,16 @@ pub(crate) fn variables(
     variables
 }
 
+/// The host name inside a RUN.
+pub(crate) fn host_name(request: &BuildRequest) -> &str {
+    let given = request.build_args.get(HOST_NAME_ARGUMENT);
+    given.map(String::as_str).filter(|name| !name.is_empty()).unwrap_or(HOST_NAME)
+}
+
 /// The content of /etc/hosts.
 pub(crate) fn hosts(request: &BuildRequest) -> Vec<u8> {
-    let mut text = format!("127.0.0.1\tlocalhost {HOST_NAME}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+    let name = host_name(request);
+    let mut text = format!("127.0.0.1\tlocalhost {name}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
     for (name, address) in &request.run.hosts {
         text.push_str(&format!("{address}\t{name}\n"));
     }
@@ -106,5 +115,16 @@ mod tests {
         request.run.hosts.push(("db".into(), "10.0.0.2".into()));
         let hosts = String::from_utf8(hosts(&request)).unwrap();
         assert!(hosts.ends_with("\n10.0.0.2\tdb\n"), "{hosts}");
+    }
+
+    #[test]
+    fn the_host_name_is_the_same_everywhere_unless_it_is_given() {
+        let mut request = BuildRequest::new("");
+        for (given, expected) in [(None, "lbuild"), (Some(""), "lbuild"), (Some("build-1"), "build-1")] {
+            let given = given.map(|name| (HOST_NAME_ARGUMENT.to_owned(), name.to_owned()));
+            request.build_args = given.into_iter().collect();
+            assert_eq!(host_name(&request), expected);
+            assert!(hosts(&request).starts_with(format!("127.0.0.1\tlocalhost {expected}\n").as_bytes()));
+        }
     }
 }

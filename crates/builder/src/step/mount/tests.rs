@@ -193,6 +193,18 @@ fn caches_differ_by_id_owner_mode_and_first_content() {
 }
 
 #[test]
+fn a_namespace_keeps_caches_apart() {
+    let mut bed = bed("--mount=type=cache,target=/c");
+    let id = |bed: &Bed| match resolved(bed).as_deref() {
+        Ok([ResolvedMount::Cache(cache)]) => cache.id.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(id(&bed), "/c");
+    bed.request.build_args.insert(CACHE_NAMESPACE_ARGUMENT.into(), "mine".into());
+    assert_eq!(id(&bed), "mine//c");
+}
+
+#[test]
 fn what_the_command_can_see_is_in_the_key() {
     for (options, other) in [
         ("--mount=target=/a", "--mount=target=/b"),
