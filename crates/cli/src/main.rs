@@ -1,5 +1,8 @@
 //! The `lbuild` command: arguments in, progress and problems out, everything else in the crates below.
 
+// The arguments' documentation is the text of `--help`, where brackets mean what may be left out.
+#![allow(rustdoc::broken_intra_doc_links)]
+
 mod args;
 mod aside;
 mod call;
