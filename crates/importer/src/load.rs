@@ -23,6 +23,8 @@ pub struct LoadOptions {
     pub select: Option<String>,
     /// Names to give to the image in place of those that it comes with.
     pub names: Vec<Reference>,
+    /// Gives the image no name, whatever it comes with.
+    pub is_unnamed: bool,
     /// What an image may cost.
     pub limits: Limits,
 }
@@ -113,7 +115,11 @@ fn record(store: &Store, images: Vec<Verified>, options: &LoadOptions) -> Result
     }
     let mut loaded = Vec::new();
     for image in images {
-        let names = if options.names.is_empty() { image.names.clone() } else { options.names.clone() };
+        let names = match &options.names[..] {
+            _ if options.is_unnamed => Vec::new(),
+            [] => image.names.clone(),
+            names => names.to_vec(),
+        };
         for name in &names {
             store.tag(name, &image.id).map_err(keep(format!("the name {}", name.familiar())))?;
         }

@@ -113,6 +113,16 @@ fn names_of_the_archive_are_replaced_by_those_that_are_given() {
     assert!(bed.store.find("app:1").unwrap().is_none());
 }
 
+#[test]
+fn an_image_may_come_without_a_name() {
+    let bed = Bed::new();
+    let options = LoadOptions { is_unnamed: true, ..LoadOptions::default() };
+    let loaded = bed.load_with(&docker_archive().tar(), &options).unwrap();
+    assert!(loaded[0].names.is_empty());
+    assert!(bed.store.find("app:1").unwrap().is_none());
+    assert!(bed.store.find(&loaded[0].id.to_string()).unwrap().is_some());
+}
+
 /// A layout with the images `a:1` and `b:1`, and `manifest.json` that names the first `c:1` too.
 fn two_images() -> Files {
     let mut files = Files::default();
