@@ -5,11 +5,13 @@
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use lbuild_build_context::remote::{Git, GitAccess, GitSource, Remote, RemoteError, ResolvedGit};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 const TIME: i64 = 1_600_000_000;
 
@@ -29,7 +31,9 @@ impl Bed {
             .args(["daemon", "--listen=127.0.0.1", &format!("--port={port}"), "--export-all", "--reuseaddr"])
             .arg(format!("--base-path={}", folder.path().display()))
             .env("GIT_CONFIG_GLOBAL", folder.path().join("config"))
+            .stdout(Stdio::null())
             .stderr(Stdio::null())
+            .process_group(0)
             .spawn()
             .unwrap();
         fs::write(folder.path().join("config"), "[safe]\ndirectory = *\n").unwrap();
@@ -104,8 +108,9 @@ impl Bed {
 
 impl Drop for Bed {
     fn drop(&mut self) {
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
+        // `git` runs the daemon as another process of its group.
+        kill_process_group(Pid::from_child(&self.daemon), Signal::KILL).unwrap();
+        self.daemon.wait().unwrap();
     }
 }
 
@@ -316,11 +321,15 @@ fn a_submodule_is_given_no_option_and_no_command() {
     let bed = Bed::new();
     let witness = bed.path("witness");
     let touch = format!("touch {}", witness.display());
-    for line in [format!("update = !{touch}"), format!("url = --upload-pack={touch}")] {
+    for lines in [
+        format!("url = {}\n\tupdate = !{touch}", bed.url("r")),
+        format!("url = --upload-pack={touch}"),
+        format!("url = ssh://-oProxyCommand={touch}/r"),
+    ] {
         let bed = Bed::new();
-        hostile(&bed, &format!("[submodule \"s\"]\n\tpath = s\n\turl = {}\n\t{line}\n", bed.url("r")), "s");
-        assert!(bed.checkout("r").is_err(), "{line}");
-        assert!(!witness.exists(), "{line}");
+        hostile(&bed, &format!("[submodule \"s\"]\n\tpath = s\n\t{lines}\n"), "s");
+        assert!(bed.checkout("r").is_err(), "{lines}");
+        assert!(!witness.exists(), "{lines}");
     }
 }
 

@@ -154,9 +154,12 @@ fn what_cannot_be_reached_says_so() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let error = bed.look(&format!("http://{closed}/x")).unwrap_err();
     assert_eq!(error.help(), Some("check the address and the network"), "{error:?}");
-    let plain = Server::start(&[&found("", "")]);
-    let error = bed.look(&plain.url.replace("http://", "https://")).unwrap_err();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/x", silent.local_addr().unwrap());
+    let closing = std::thread::spawn(move || drop(silent.accept().unwrap()));
+    let error = bed.look(&url).unwrap_err();
     assert!(matches!(error, RemoteError::Request { .. }), "{error:?}");
+    closing.join().unwrap();
 }
 
 #[test]
