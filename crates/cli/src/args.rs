@@ -1,6 +1,7 @@
 //! The command line.
 
 mod build;
+mod context_source;
 pub mod csv;
 mod values;
 
@@ -12,7 +13,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use lbuild_oci::Reference;
 
 pub use build::{BuildArgs, ProgressStyle, Pull};
-pub use values::{Assignment, SshSource, assignment, is_url};
+pub use context_source::ContextSource;
+pub use values::{Assignment, SshSource, assignment};
 
 use crate::{exit, units};
 
@@ -54,6 +56,9 @@ pub enum Command {
     Build(Box<BuildArgs>),
     /// Check a Dockerfile without building it
     Check(CheckArgs),
+    /// Show what a build sees of its context
+    #[command(subcommand)]
+    Context(ContextCommand),
     /// List images
     #[command(visible_alias = "ls")]
     Images(ImagesArgs),
@@ -93,6 +98,30 @@ pub struct CheckArgs {
     /// The form of the findings
     #[arg(long, value_enum, default_value_t = CheckFormat::Human)]
     pub format: CheckFormat,
+    /// The context's folder
+    #[arg(default_value = ".")]
+    pub path: PathBuf,
+}
+
+/// `lbuild context`.
+#[derive(Debug, Subcommand)]
+pub enum ContextCommand {
+    /// List the files that a build would see
+    Ls(ContextLsArgs),
+}
+
+/// `lbuild context ls`.
+#[derive(Debug, Args)]
+pub struct ContextLsArgs {
+    /// Also list what is excluded, and the line of the ignore file that decides
+    #[arg(long)]
+    pub explain: bool,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// The Dockerfile, whose own ignore file FILE.dockerignore comes first [default: PATH/Dockerfile]
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
     /// The context's folder
     #[arg(default_value = ".")]
     pub path: PathBuf,

@@ -3,6 +3,7 @@
 mod build;
 mod check;
 mod completions;
+mod context;
 mod diff;
 mod history;
 mod images;
@@ -27,6 +28,7 @@ pub fn run(Cli { global, command }: Cli) -> Result<(), Failure> {
     match command {
         Command::Build(args) => build::run(&global, *args),
         Command::Check(args) => check::run(&store()?, &args),
+        Command::Context(command) => context::run(&command),
         Command::Images(args) => images::run(&store()?, &args),
         Command::Inspect(args) => inspect::run(&store()?, &args),
         Command::History(args) => history::run(&store()?, &args),

@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
-use crate::args::is_url;
+use lbuild_build_context::remote::Remote;
+
 use crate::failure::Failure;
 
 /// The Dockerfile's names, the first that is there being taken.
@@ -51,15 +52,33 @@ pub fn read(file: Option<&Path>, context: &Path) -> Result<Dockerfile, Failure> 
     }
 }
 
-/// Checks that `context` is a folder, and says what else it may be.
+/// What a context's path names.
+pub enum ContextPath {
+    /// A folder of this machine.
+    Folder,
+    /// What must be fetched.
+    Remote(Remote),
+}
+
+/// Checks that `context` is a folder of this machine, and says what else it may be.
 pub fn check_context(context: &Path) -> Result<(), Failure> {
+    match context_path(context)? {
+        ContextPath::Folder => Ok(()),
+        ContextPath::Remote(_) => {
+            Err(Failure::usage(format!("{} is not a folder of this machine", context.display()))
+                .help("only builds fetch their context; give a folder"))
+        }
+    }
+}
+
+/// Finds out what `context` is. A folder wins over a URL.
+pub fn context_path(context: &Path) -> Result<ContextPath, Failure> {
     let shown = context.display();
     if context.is_dir() {
-        return Ok(());
+        return Ok(ContextPath::Folder);
     }
-    if context.to_str().is_some_and(is_url) {
-        return Err(Failure::usage(format!("{shown}: contexts from the network are not supported yet"))
-            .help("fetch it yourself and give the folder"));
+    if let Some(remote) = context.to_str().map(Remote::of_context).transpose()?.flatten() {
+        return Ok(ContextPath::Remote(remote));
     }
     match fs::metadata(context) {
         Ok(_) => Err(Failure::usage(format!("{shown} is not a folder"))

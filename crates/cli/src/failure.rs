@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::io;
 
+use lbuild_build_context::ContextError;
+use lbuild_build_context::remote::RemoteError;
 use lbuild_builder::BuildError;
 use lbuild_exporter::ExportError;
 use lbuild_importer::ImportError;
@@ -122,6 +124,20 @@ impl From<ImportError> for Failure {
             _ => (Exit::Failed, None),
         };
         Self::Error { exit, error: Box::new(error), help }
+    }
+}
+
+impl From<RemoteError> for Failure {
+    fn from(error: RemoteError) -> Self {
+        let exit = if matches!(error, RemoteError::Options { .. }) { Exit::Usage } else { Exit::Failed };
+        let help = error.help().map(str::to_owned);
+        Self::Error { exit, error: Box::new(error), help }
+    }
+}
+
+impl From<ContextError> for Failure {
+    fn from(error: ContextError) -> Self {
+        Self::Error { exit: Exit::Failed, error: Box::new(error), help: None }
     }
 }
 

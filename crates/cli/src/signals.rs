@@ -1,8 +1,8 @@
 //! Ctrl-C and its like.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use lbuild_builder::Cancel;
@@ -10,6 +10,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::exit::Exit;
+use crate::failure::Failure;
+
+const UNPREPARED: &str = "cannot prepare for signals";
 
 /// What signals asked for.
 #[derive(Debug, Clone, Default)]
@@ -35,12 +38,47 @@ impl Interruption {
     }
 }
 
+/// Something to cancel, and signals that do so once there is anything to cancel: until then they end
+/// the process as ever.
+#[derive(Debug)]
+pub struct Watch {
+    cancel: Cancel,
+    interruption: OnceLock<Interruption>,
+}
+
+impl Watch {
+    /// Nothing is watched yet.
+    pub fn new() -> Result<Self, Failure> {
+        let cancel = Cancel::new().map_err(Failure::io(UNPREPARED))?;
+        Ok(Self { cancel, interruption: OnceLock::new() })
+    }
+
+    /// What signals cancel.
+    pub fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+
+    /// Watches for signals from now on. Not to be called by two threads.
+    pub fn begin(&self) -> Result<&Interruption, Failure> {
+        if let Some(interruption) = self.interruption.get() {
+            return Ok(interruption);
+        }
+        let interruption = cancel_on_signal(self.cancel.clone()).map_err(Failure::io(UNPREPARED))?;
+        Ok(self.interruption.get_or_init(|| interruption))
+    }
+
+    /// How the process exits after a signal; `None` if there was none.
+    pub fn exit(&self) -> Option<Exit> {
+        self.interruption.get().and_then(Interruption::exit)
+    }
+}
+
 /// From now on the first SIGINT, SIGTERM or SIGHUP cancels the build, which then ends its steps; the
 /// second ends the process at once. The kernel ends the steps with it.
 ///
 /// # Errors
 /// That of the system: no descriptors or threads left.
-pub fn cancel_on_signal(cancel: Cancel) -> io::Result<Interruption> {
+fn cancel_on_signal(cancel: Cancel) -> io::Result<Interruption> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let interruption = Interruption::default();
     let noted = interruption.clone();

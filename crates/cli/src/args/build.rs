@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use lbuild_builder::{Entitlement, NamedContext, Secret};
+use lbuild_builder::{Entitlement, Secret};
 use lbuild_oci::{Platform, Reference};
 use lbuild_parser::Network;
 
+use super::context_source::{self, ContextSource};
 use super::values::{self, Annotation, Assignment, SshSource};
 use crate::call::Call;
 use crate::output::Output;
@@ -19,13 +20,16 @@ Examples:
   lbuild -o type=oci,dest=app.tar,compression=zstd .
   lbuild --secret id=token,env=TOKEN --ssh default -t app .
   lbuild - < Dockerfile                  no context
+  lbuild - < context.tar.gz              an archive as the context
+  lbuild https://host/app.git#v1:folder  a folder of a repository at a tag
   lbuild -t app -o - . | docker load
   SOURCE_DATE_EPOCH=0 lbuild -t app .    the same bytes each time";
 
 /// `lbuild build`.
 #[derive(Debug, Args)]
 pub struct BuildArgs {
-    /// The context: the folder whose files COPY and ADD see; - reads a Dockerfile from standard input
+    /// The context: the folder whose files COPY and ADD see, a git repository, or the URL of an archive;
+    /// - reads a Dockerfile or an archive from standard input
     #[arg(default_value = ".")]
     pub path: PathBuf,
 
@@ -59,9 +63,10 @@ pub struct BuildArgs {
     /// The platform to build for [default: this machine's]
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<Platform>,
-    /// Another source for COPY --from and FROM: a folder or docker-image://IMAGE
-    #[arg(long = "build-context", value_name = "NAME=SOURCE", value_parser = values::named_context)]
-    pub build_contexts: Vec<(String, NamedContext)>,
+    /// Another source for COPY --from and FROM: a folder, an image, oci-layout://FOLDER[:TAG], a URL or a
+    /// git repository
+    #[arg(long = "build-context", value_name = "NAME=SOURCE", value_parser = context_source::named_context)]
+    pub build_contexts: Vec<(String, ContextSource)>,
 
     /// Run every step anew
     #[arg(long, help_heading = "Cache", conflicts_with = "no_cache_filter")]

@@ -1,9 +1,9 @@
 //! Values of options that are more than a word.
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use lbuild_builder::{ContextFolder, Entitlement, NamedContext, Secret};
+use lbuild_builder::{Entitlement, Secret};
 use lbuild_parser::Network;
 
 use super::csv;
@@ -118,33 +118,6 @@ pub fn annotation(text: &str) -> Result<Annotation, String> {
 fn is_annotation_kind(text: &str) -> bool {
     let kinds = ["manifest", "index", "manifest-descriptor", "index-descriptor"];
     text.split(',').all(|part| kinds.contains(&part.split('[').next().unwrap_or_default()))
-}
-
-/// Reads `--build-context NAME=FOLDER` or `NAME=docker-image://IMAGE`.
-pub fn named_context(text: &str) -> Result<(String, NamedContext), String> {
-    let (name, value) = text
-        .split_once('=')
-        .filter(|(name, value)| !name.is_empty() && !value.is_empty())
-        .ok_or("expected NAME=FOLDER or NAME=docker-image://IMAGE")?;
-    let context = if let Some(image) = value.strip_prefix("docker-image://") {
-        NamedContext::Image(image.to_owned())
-    } else if is_url(value) || value.contains("://") {
-        return Err(format!("{value}: only folders and docker-image:// are supported so far"));
-    } else if Path::new(value).is_dir() {
-        NamedContext::Folder(ContextFolder::of_user(value))
-    } else {
-        return Err(format!("{value} is not a folder; an image is written docker-image://{value}"));
-    };
-    Ok((name.to_lowercase(), context))
-}
-
-/// Whether Docker would fetch `text` rather than read a folder.
-///
-/// Source: <https://docs.docker.com/build/concepts/context/>
-pub fn is_url(text: &str) -> bool {
-    ["http://", "https://", "git://", "ssh://", "git@", "github.com/"]
-        .iter()
-        .any(|prefix| text.starts_with(prefix))
 }
 
 /// Reads `--add-host NAME:ADDRESS` or `NAME=ADDRESS`, an IPv6 address in brackets or not.
@@ -307,16 +280,6 @@ mod tests {
         }
         for text in ["nofile", "files=1", "nofile=", "nofile=2:1", "nofile=1:2:3", "nofile=-2"] {
             assert!(ulimit(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn urls_are_told_from_folders() {
-        for text in ["https://x/y.tar", "git@github.com:a/b", "github.com/a/b", "git://x"] {
-            assert!(is_url(text), "{text}");
-        }
-        for text in [".", "/srv/https", "github", "./github.com/a"] {
-            assert!(!is_url(text), "{text}");
         }
     }
 

@@ -5,16 +5,17 @@ mod request;
 mod result;
 mod ssh;
 
-use lbuild_builder::{BuildError, Cancel};
+use lbuild_builder::{BuildError, BuildRequest};
 use serde_json::json;
 
 use crate::args::{BuildArgs, GlobalArgs, ProgressStyle, Pull};
 use crate::call::Method;
+use crate::contexts::Contexts;
 use crate::diagnostics::{self, Source, Style};
 use crate::failure::{self, Failure, build_exit};
 use crate::output::{Destination, Form, Output};
 use crate::progress::Progress;
-use crate::signals::{self, Interruption};
+use crate::signals::{Interruption, Watch};
 use crate::{export, root};
 use inputs::Inputs;
 use result::Delivery;
@@ -31,21 +32,32 @@ pub fn run(global: &GlobalArgs, mut args: BuildArgs) -> Result<(), Failure> {
         result::check(&args)?;
     }
     let store = root::open(global)?;
-    let Inputs { dockerfile, context } = inputs::read(&store, &args)?;
-    let source = Source::new(&dockerfile.name, &dockerfile.content);
     let agents = SshAgents::start(&args.ssh, &store)?;
-    let request = request::new(&args, dockerfile, context, agents.sockets())?;
+    let watch = Watch::new()?;
+    let contexts = Contexts {
+        store: &store,
+        secrets: args.secrets.iter().cloned().collect(),
+        ssh: agents.sockets(),
+        platform: args.platform.clone(),
+        watch: &watch,
+        tells: !args.quiet && args.progress != ProgressStyle::Rawjson,
+    };
+    let (request, source) = gather(&contexts, &args).map_err(|failure| match watch.exit() {
+        Some(exit) => {
+            diagnostics::print("error: the build was interrupted");
+            Failure::Reported(exit)
+        }
+        None => failure,
+    })?;
     if call.method != Method::Build {
         return call.answer(&store, &request, &source);
     }
     tell_what_has_no_effect(&args);
 
-    let cancel = Cancel::new().map_err(Failure::io("cannot prepare for signals"))?;
-    let interruption =
-        signals::cancel_on_signal(cancel.clone()).map_err(Failure::io("cannot prepare for signals"))?;
+    let interruption = watch.begin()?;
     let style = if args.quiet { ProgressStyle::Quiet } else { args.progress };
     let progress = Progress::start(style);
-    let built = lbuild_builder::build(&store, &request, &|event| progress.event(event), &cancel);
+    let built = lbuild_builder::build(&store, &request, &|event| progress.event(event), watch.cancel());
     let warnings = progress.finish();
     let took = progress.elapsed();
     interruption.end();
@@ -62,15 +74,30 @@ pub fn run(global: &GlobalArgs, mut args: BuildArgs) -> Result<(), Failure> {
         }
     }
     match built {
-        Err(error) => Err(failed(&source, &error, progress.is_json(), &interruption)),
+        Err(error) => Err(failed(&source, &error, progress.is_json(), interruption)),
         Ok(_) if interruption.exit().is_some() => {
-            Err(failed(&source, &BuildError::Interrupted, progress.is_json(), &interruption))
+            Err(failed(&source, &BuildError::Interrupted, progress.is_json(), interruption))
         }
         Ok(outcome) => {
             let epoch = request.source_date_epoch;
             Delivery { store: &store, args: &args, outcome, epoch, took, json: progress.is_json() }.deliver()
         }
     }
+}
+
+/// Reads and fetches all that the build is asked for.
+fn gather(contexts: &Contexts<'_>, args: &BuildArgs) -> Result<(BuildRequest, Source), Failure> {
+    let Inputs { dockerfile, context } = inputs::read(contexts, args)?;
+    let source = Source::new(&dockerfile.name, &dockerfile.content);
+    let named = args.build_contexts.iter().map(|(name, source)| Ok((name.clone(), contexts.named(source)?)));
+    let named = named.collect::<Result<_, Failure>>()?;
+    let request = BuildRequest {
+        context,
+        named_contexts: named,
+        ssh: contexts.ssh.clone(),
+        ..request::new(args, dockerfile)?
+    };
+    Ok((request, source))
 }
 
 /// Tells why the build failed, in the file where that is.

@@ -1,14 +1,16 @@
-//! What a build reads: the Dockerfile and the context, each from a file, a folder or standard input.
+//! What a build reads: the Dockerfile and the context, each from a file, a folder, standard input or
+//! the network.
 
-use std::error::Error;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use lbuild_build_context::{Context, Stream};
+use lbuild_build_context::{Context, Ignore, Owners, Stream};
+use lbuild_builder::ContextFolder;
 use lbuild_layer_store::Store;
 
 use crate::args::BuildArgs;
-use crate::dockerfile::{self, Dockerfile, is_stdin};
+use crate::contexts::{self, Contexts, Fetched};
+use crate::dockerfile::{self, ContextPath, Dockerfile, is_stdin};
 use crate::exit::Exit;
 use crate::failure::Failure;
 
@@ -16,19 +18,34 @@ use crate::failure::Failure;
 pub struct Inputs {
     /// The Dockerfile.
     pub dockerfile: Dockerfile,
-    /// The context's folder.
-    pub context: Option<PathBuf>,
+    /// The context.
+    pub context: Option<ContextFolder>,
 }
 
-/// Reads what the arguments name. An archive on standard input is unpacked into the store's folder
-/// for this process.
-pub fn read(store: &Store, args: &BuildArgs) -> Result<Inputs, Failure> {
+/// Reads what the arguments name. What is fetched or unpacked lies in the store's folder for this
+/// process.
+pub fn read(contexts: &Contexts<'_>, args: &BuildArgs) -> Result<Inputs, Failure> {
     if is_stdin(&args.path) {
-        return read_stdin(store, args);
+        return read_stdin(contexts.store, args);
     }
-    dockerfile::check_context(&args.path)?;
-    let dockerfile = dockerfile::read(args.file.as_deref(), &args.path)?;
-    Ok(Inputs { dockerfile, context: Some(args.path.clone()) })
+    let file = args.file.as_deref();
+    let (folder, file) = match dockerfile::context_path(&args.path)? {
+        ContextPath::Folder => {
+            let dockerfile = dockerfile::read(file, &args.path)?;
+            return Ok(Inputs { dockerfile, context: Some(ContextFolder::of_user(&args.path)) });
+        }
+        ContextPath::Remote(remote) => match contexts.fetch(&remote)? {
+            Fetched::Folder(folder) => (folder, file),
+            Fetched::Dockerfile(folder) => {
+                (folder, file.filter(|file| is_stdin(file)).or(Some(Path::new(contexts::FILE_NAME))))
+            }
+        },
+    };
+    let dockerfile = match file {
+        Some(file) if is_stdin(file) => dockerfile::read(Some(file), &folder.path)?,
+        file => read_unpacked(&folder.path, file)?,
+    };
+    Ok(Inputs { dockerfile, context: Some(folder) })
 }
 
 fn read_stdin(store: &Store, args: &BuildArgs) -> Result<Inputs, Failure> {
@@ -37,10 +54,10 @@ fn read_stdin(store: &Store, args: &BuildArgs) -> Result<Inputs, Failure> {
     }
     let folder = store.scratch()?;
     let stream = dockerfile::stdin("a Dockerfile or an archive")?;
-    match Stream::read(stream, &folder).map_err(failed)? {
+    match Stream::read(stream, &folder)? {
         Stream::Context => {
             let dockerfile = read_unpacked(&folder, args.file.as_deref())?;
-            Ok(Inputs { dockerfile, context: Some(folder) })
+            Ok(Inputs { dockerfile, context: Some(ContextFolder::unpacked(folder, Owners::AsFound)) })
         }
         Stream::Dockerfile(_) if args.file.is_some() => {
             Err(Failure::usage("standard input is no archive, and -f names a Dockerfile in it"))
@@ -52,30 +69,23 @@ fn read_stdin(store: &Store, args: &BuildArgs) -> Result<Inputs, Failure> {
     }
 }
 
-/// Reads the Dockerfile of an unpacked archive, whose links may not lead out of it.
+/// Reads the Dockerfile of an archive or a repository, whose links may not lead out of it.
 fn read_unpacked(folder: &Path, file: Option<&Path>) -> Result<Dockerfile, Failure> {
-    let context = Context::discover(folder, None).map_err(failed)?;
+    let context = Context::open(folder, Ignore::default())?;
     let names = match file {
         Some(file) => vec![file],
         None => dockerfile::NAMES.map(Path::new).to_vec(),
     };
     for name in names {
         match context.root().read(name, dockerfile::LONGEST) {
-            Ok(content) => {
-                let path = Some(folder.join(name));
-                return Ok(Dockerfile { name: name.display().to_string(), content, path });
-            }
+            Ok(content) => return Ok(Dockerfile { name: name.display().to_string(), content, path: None }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
-                return Err(Failure::io(format!("cannot read {} of the archive", name.display()))(error));
+                return Err(Failure::io(format!("cannot read {} of the context", name.display()))(error));
             }
         }
     }
     let wanted = file.map_or_else(|| "Dockerfile".to_owned(), |file| file.display().to_string());
-    Err(Failure::new(Exit::Failed, format!("there is no {wanted} in the archive"))
-        .help("name it with -f FILE"))
-}
-
-fn failed(error: impl Error + Send + Sync + 'static) -> Failure {
-    Failure::Error { exit: Exit::Failed, error: Box::new(error), help: None }
+    Err(Failure::new(Exit::Failed, format!("there is no {wanted} in the context"))
+        .help("name it with -f FILE, as it is named there"))
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use lbuild_builder::{BuildRequest, CacheUse, ContextFolder, RunOptions, Secret};
+use lbuild_builder::{BuildRequest, CacheUse, RunOptions, Secret};
 
 use crate::args::{Assignment, BuildArgs, assignment};
 use crate::dockerfile::Dockerfile;
@@ -13,20 +13,13 @@ use crate::failure::Failure;
 
 const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 
-/// The build that `args` ask for.
-pub fn new(
-    args: &BuildArgs,
-    dockerfile: Dockerfile,
-    context: Option<PathBuf>,
-    ssh: BTreeMap<String, PathBuf>,
-) -> Result<BuildRequest, Failure> {
+/// The build that `args` ask for, without contexts and agents.
+pub fn new(args: &BuildArgs, dockerfile: Dockerfile) -> Result<BuildRequest, Failure> {
     check_files(args)?;
     let build_args = build_args(args)?;
     let source_date_epoch = source_date_epoch(&build_args)?;
     Ok(BuildRequest {
-        context: context.map(ContextFolder::of_user),
         dockerfile_path: dockerfile.path,
-        named_contexts: args.build_contexts.iter().cloned().collect(),
         target: args.target.clone(),
         build_args,
         labels: values(&args.labels),
@@ -36,7 +29,6 @@ pub fn new(
         run: run_options(args),
         allow: args.allow.clone(),
         secrets: args.secrets.iter().cloned().collect(),
-        ssh,
         ..BuildRequest::new(dockerfile.content)
     })
 }
