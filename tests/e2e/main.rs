@@ -7,6 +7,7 @@ mod archives;
 mod cache;
 mod cases;
 mod commands;
+mod contexts;
 mod crate_graph;
 mod failures;
 mod instructions;
