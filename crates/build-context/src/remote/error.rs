@@ -4,6 +4,8 @@ use std::io;
 
 use lbuild_oci::Digest;
 
+const UNKNOWN_HOST: &str = "the name of the server is not known: check it and the network";
+
 /// Why a URL or a git repository cannot be fetched. URLs in it have no credentials.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
@@ -122,7 +124,9 @@ impl RemoteError {
             Self::Status { status: 404 | 410, .. } => "check the address",
             Self::Status { .. } | Self::Body { .. } => "try again later",
             Self::Request { source, .. } => match **source {
-                ureq::Error::HostNotFound => "the name of the server is not known: check it and the network",
+                ureq::Error::HostNotFound => UNKNOWN_HOST,
+                // The system's resolver has no kind of its own for it.
+                ureq::Error::Io(ref error) if error.to_string().contains("lookup") => UNKNOWN_HOST,
                 ureq::Error::Tls(_) | ureq::Error::Rustls(_) | ureq::Error::Pem(_) => {
                     "the server's certificate is not trusted: add its authority to this machine's, or set SSL_CERT_FILE"
                 }

@@ -154,6 +154,8 @@ fn what_cannot_be_reached_says_so() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let error = bed.look(&format!("http://{closed}/x")).unwrap_err();
     assert_eq!(error.help(), Some("check the address and the network"), "{error:?}");
+    let error = bed.look("http://no-such-host.invalid/x").unwrap_err();
+    assert!(error.help().unwrap().starts_with("the name of the server is not known"), "{error:?}");
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://{}/x", silent.local_addr().unwrap());
     let closing = std::thread::spawn(move || drop(silent.accept().unwrap()));
