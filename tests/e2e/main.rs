@@ -14,6 +14,7 @@ mod instructions;
 mod many_layers;
 mod other_tools;
 mod outputs;
+mod pinned;
 mod reproducible;
 mod schemas;
 mod side_by_side;
