@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 
 use lbuild_exporter::{
-    DockerLoad, ExportError, ExportOptions, Written, docker_load, docker_socket, write_archive,
+    DockerLoad, ExportError, ExportOptions, Written, docker_load, write_archive,
     write_oci_archive, write_oci_layout, write_rootfs_dir, write_rootfs_tar,
 };
 use lbuild_layer_store::{ImageRecord, Store};
@@ -116,7 +116,7 @@ impl Export<'_> {
 
     fn load(&self) -> Result<String, Failure> {
         let host = std::env::var("DOCKER_HOST").ok();
-        let socket = docker_socket(host.as_deref())?;
+        let socket = lbuild_docker::socket(host.as_deref())?;
         let DockerLoad { known_layers, sent_layers } =
             docker_load(self.store, self.image, &socket, self.names)?;
         Ok(format!("loaded into Docker: {sent_layers} layers sent, {known_layers} were there"))

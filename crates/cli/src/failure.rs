@@ -6,6 +6,7 @@ use std::io;
 use lbuild_build_context::ContextError;
 use lbuild_build_context::remote::RemoteError;
 use lbuild_builder::BuildError;
+use lbuild_docker::HostError;
 use lbuild_exporter::ExportError;
 use lbuild_importer::ImportError;
 use lbuild_layer_store::StoreError;
@@ -124,6 +125,12 @@ impl From<ImportError> for Failure {
             _ => (Exit::Failed, None),
         };
         Self::Error { exit, error: Box::new(error), help }
+    }
+}
+
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        Self::Error { exit: Exit::Failed, error: Box::new(error), help: None }
     }
 }
 

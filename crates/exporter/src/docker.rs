@@ -7,18 +7,16 @@
 //! Source: <https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Image/operation/ImageLoad>
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use lbuild_docker::{Connection, Response};
 use lbuild_layer_store::{ImageRecord, Store};
 use lbuild_oci::{DiffId, Reference};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::archive::{Form, write_package};
-use crate::http::{Connection, Response};
 use crate::{ExportError, ExportOptions, Package};
-
-const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
 /// Images of Docker's that are looked at for layers it has: more take longer than they save.
 const MAX_LOOKED_AT: usize = 200;
@@ -30,18 +28,6 @@ pub struct DockerLoad {
     pub known_layers: usize,
     /// Layers that were sent.
     pub sent_layers: usize,
-}
-
-/// The socket that `host`, the value of `DOCKER_HOST`, names; Docker's usual one without it.
-///
-/// # Errors
-/// [`ExportError::DockerHost`] if it is none on this machine.
-pub fn docker_socket(host: Option<&str>) -> Result<PathBuf, ExportError> {
-    let Some(host) = host.filter(|host| !host.is_empty()) else { return Ok(DEFAULT_SOCKET.into()) };
-    match host.strip_prefix("unix://") {
-        Some(path) if path.starts_with('/') => Ok(path.into()),
-        _ => Err(ExportError::DockerHost { host: host.to_owned() }),
-    }
 }
 
 /// Loads `image` into the Docker that listens on `socket`, under `names`.
@@ -225,20 +211,6 @@ mod tests {
                 Err(other) => panic!("{other}"),
             };
             assert_eq!(message.as_deref(), expected, "{status} {body}");
-        }
-    }
-
-    #[test]
-    fn the_socket_is_where_docker_host_says() {
-        for (host, expected) in [
-            (None, Some("/var/run/docker.sock")),
-            (Some(""), Some("/var/run/docker.sock")),
-            (Some("unix:///run/user/1/docker.sock"), Some("/run/user/1/docker.sock")),
-            (Some("unix://docker.sock"), None),
-            (Some("tcp://127.0.0.1:2375"), None),
-            (Some("ssh://build@host"), None),
-        ] {
-            assert_eq!(docker_socket(host).ok().as_deref(), expected.map(Path::new), "{host:?}");
         }
     }
 

@@ -98,12 +98,6 @@ pub enum ExportError {
         /// The highest.
         most: i32,
     },
-    /// The address of Docker is none that can be reached.
-    #[error("cannot load into Docker at {host:?}: only unix:// addresses are supported")]
-    DockerHost {
-        /// The address.
-        host: String,
-    },
     /// No Docker answers.
     #[error("cannot reach Docker at {socket}; is it running, and may this user open its socket?")]
     DockerUnreachable {

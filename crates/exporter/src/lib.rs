@@ -15,7 +15,6 @@ mod document;
 mod encoder;
 mod error;
 mod gzip;
-mod http;
 mod layout;
 mod options;
 mod package;
@@ -23,7 +22,7 @@ mod rootfs;
 mod tree;
 
 pub use archive::{write_archive, write_oci_archive};
-pub use docker::{DockerLoad, docker_load, docker_socket};
+pub use docker::{DockerLoad, docker_load};
 pub use error::ExportError;
 pub use layout::write_oci_layout;
 pub use options::{Compression, ExportOptions, Written};

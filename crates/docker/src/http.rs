@@ -1,5 +1,5 @@
 //! As much HTTP/1.1 as it takes to talk to Docker over its socket: one request a connection, a body
-//! of unknown length on the way there.
+//! of unknown length on the way there or back.
 //!
 //! A client library would bring its pools, TLS and name resolution for two kinds of requests to one
 //! local process.
@@ -10,6 +10,8 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use crate::body::{BodyReader, Framing};
+
 /// Bytes of a chunk of a request's body.
 const CHUNK: usize = 256 << 10;
 /// Bytes of a response's head, and of its body, that are read at most.
@@ -18,28 +20,61 @@ const MAX_BODY: u64 = 64 << 20;
 
 /// What the server answered.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Response {
+pub struct Response {
+    /// The HTTP status.
     pub status: u16,
+    /// All of the body.
     pub body: Vec<u8>,
 }
 
+/// An answer whose body is still to be read.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body.
+    pub body: BodyReader<BufReader<UnixStream>>,
+}
+
 /// A connection for one request.
-pub(crate) struct Connection {
+#[derive(Debug)]
+pub struct Connection {
     stream: UnixStream,
 }
 
 impl Connection {
+    /// Connects to `socket`.
+    ///
+    /// # Errors
+    /// As connect(2).
     pub fn open(socket: &Path) -> io::Result<Self> {
         Ok(Self { stream: UnixStream::connect(socket)? })
     }
 
-    /// Asks for `target`.
+    /// Asks for `target`, whose answer is a document of at most 64 MiB.
+    ///
+    /// # Errors
+    /// Of the connection, or an answer that is no HTTP.
     pub fn get(mut self, target: &str) -> io::Result<Response> {
-        write!(self.stream, "GET {target} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n")?;
+        self.ask(target)?;
         self.response()
     }
 
+    /// Asks for `target`, whose answer may have any length.
+    ///
+    /// # Errors
+    /// As [`Connection::get`].
+    pub fn stream(mut self, target: &str) -> io::Result<Answer> {
+        self.ask(target)?;
+        let mut reader = BufReader::with_capacity(CHUNK, self.stream);
+        let (status, framing) = read_head(&mut reader)?;
+        Ok(Answer { status, body: BodyReader::new(reader, framing) })
+    }
+
     /// Begins to send a body to `target`.
+    ///
+    /// # Errors
+    /// Of the connection.
     pub fn post(mut self, target: &str, content_type: &str) -> io::Result<Body> {
         write!(
             self.stream,
@@ -49,13 +84,18 @@ impl Connection {
         Ok(Body { connection: self, chunk: Vec::with_capacity(CHUNK), is_broken: false })
     }
 
+    fn ask(&mut self, target: &str) -> io::Result<()> {
+        write!(self.stream, "GET {target} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n")
+    }
+
     fn response(self) -> io::Result<Response> {
         read_response(&mut BufReader::new(self.stream))
     }
 }
 
 /// The body of a request, to be written and ended.
-pub(crate) struct Body {
+#[derive(Debug)]
+pub struct Body {
     connection: Connection,
     chunk: Vec<u8>,
     is_broken: bool,
@@ -68,6 +108,9 @@ impl Body {
     }
 
     /// Ends the body and waits for the answer.
+    ///
+    /// # Errors
+    /// Of the connection, or an answer that is no HTTP.
     pub fn finish(mut self) -> io::Result<Response> {
         if !self.is_broken {
             // If this fails the answer is what tells why.
@@ -106,13 +149,23 @@ impl Write for Body {
 }
 
 fn read_response(reader: &mut impl BufRead) -> io::Result<Response> {
+    let (status, framing) = read_head(reader)?;
+    let mut body = Vec::new();
+    BodyReader::new(reader, framing).take(MAX_BODY + 1).read_to_end(&mut body)?;
+    if body.len() as u64 > MAX_BODY {
+        return Err(too_long());
+    }
+    Ok(Response { status, body })
+}
+
+/// The status, and how long the body is.
+fn read_head(reader: &mut impl BufRead) -> io::Result<(u16, Framing)> {
     let mut head = reader.by_ref().take(MAX_HEAD);
     let line = read_line(&mut head)?;
     let status =
         line.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).and_then(|code| code.parse().ok());
     let status = status.ok_or_else(|| malformed("its first line is no status line"))?;
-    let mut length = None;
-    let mut is_chunked = false;
+    let mut framing = Framing::ToTheEnd;
     loop {
         let line = read_line(&mut head)?;
         if line.is_empty() {
@@ -122,69 +175,29 @@ fn read_response(reader: &mut impl BufRead) -> io::Result<Response> {
             return Err(malformed("a header has no colon"));
         };
         let value = value.trim();
-        if name.eq_ignore_ascii_case("transfer-encoding") {
-            is_chunked = value.eq_ignore_ascii_case("chunked");
-        } else if name.eq_ignore_ascii_case("content-length") {
-            length = Some(value.parse().map_err(|_| malformed("its length is no number"))?);
+        if name.eq_ignore_ascii_case("transfer-encoding") && value.eq_ignore_ascii_case("chunked") {
+            framing = Framing::Chunked;
+        } else if name.eq_ignore_ascii_case("content-length") && framing != Framing::Chunked {
+            framing = Framing::Length(value.parse().map_err(|_| malformed("its length is no number"))?);
         }
     }
     if (100..200).contains(&status) {
         // An interim answer; the real one follows.
-        return read_response(reader);
+        return read_head(reader);
     }
-    let body = match (is_chunked, length) {
-        (true, _) => read_chunks(reader)?,
-        (false, Some(length)) => read_exactly(reader, length)?,
-        (false, None) => read_exactly_or_end(reader)?,
-    };
-    Ok(Response { status, body })
+    Ok((status, framing))
 }
 
-fn read_chunks(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
-    let mut body = Vec::new();
-    loop {
-        let line = read_line(&mut reader.by_ref().take(MAX_HEAD))?;
-        let digits = line.split(';').next().unwrap_or_default().trim();
-        let length = u64::from_str_radix(digits, 16).map_err(|_| malformed("a chunk has no length"))?;
-        if length == 0 {
-            return Ok(body);
-        }
-        if length > MAX_BODY - body.len() as u64 {
-            return Err(too_long());
-        }
-        body.extend(read_exactly(reader, length)?);
-        read_line(&mut reader.by_ref().take(MAX_HEAD))?;
-    }
-}
-
-fn read_exactly(reader: &mut impl BufRead, length: u64) -> io::Result<Vec<u8>> {
-    if length > MAX_BODY {
-        return Err(too_long());
-    }
-    let mut bytes = Vec::new();
-    reader.take(length).read_to_end(&mut bytes)?;
-    if (bytes.len() as u64) < length {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(bytes)
-}
-
-fn read_exactly_or_end(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    reader.take(MAX_BODY + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_BODY { Err(too_long()) } else { Ok(bytes) }
-}
-
-fn read_line(reader: &mut impl BufRead) -> io::Result<String> {
+pub(crate) fn read_line(reader: &mut impl BufRead) -> io::Result<String> {
     let mut line = String::new();
-    reader.read_line(&mut line)?;
+    reader.take(MAX_HEAD).read_line(&mut line)?;
     match line.strip_suffix('\n') {
         Some(line) => Ok(line.strip_suffix('\r').unwrap_or(line).to_owned()),
         None => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }
 
-fn malformed(what: &str) -> io::Error {
+pub(crate) fn malformed(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the answer is no HTTP: {what}"))
 }
 
