@@ -23,7 +23,17 @@ const ALLOWED: [(&str, &[&str]); 14] = [
     ),
     (
         "cli",
-        &["build-context", "builder", "docker", "exporter", "importer", "layer-store", "oci", "parser", "runner"],
+        &[
+            "build-context",
+            "builder",
+            "docker",
+            "exporter",
+            "importer",
+            "layer-store",
+            "oci",
+            "parser",
+            "runner",
+        ],
     ),
     ("tests", &[]),
     ("xtask", &[]),

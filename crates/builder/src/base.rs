@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lbuild_layer_store::Store;
+use lbuild_layer_store::{ImageRecord, Store};
 use lbuild_oci::{ImageConfig, Platform, Reference};
 use lbuild_parser::{Diagnostic, Dockerfile, Span, Step};
 
@@ -133,7 +133,7 @@ impl Resolver<'_> {
         if let Some(config) = self.images.get(&entry) {
             return Ok(Some(config.clone()));
         }
-        let record = match self.store.find(name)? {
+        let record = match self.find(name, platform, span)? {
             Some(record) => record,
             None if self.missing == Missing::Ignore => return Ok(None),
             None => return Err(no_such_image(name, span)),
@@ -150,6 +150,16 @@ impl Resolver<'_> {
         let (config, _) = self.store.image_config(&record.id)?;
         self.images.insert(entry, config.clone());
         Ok(Some(config))
+    }
+
+    /// A look at a Dockerfile brings in no image.
+    fn find(&self, name: &str, platform: &Platform, span: Span) -> Result<Option<ImageRecord>, BuildError> {
+        match &self.request.images {
+            Some(images) if self.missing == Missing::Refuse => images
+                .find(self.store, name, platform)
+                .map_err(|source| BuildError::Image { name: name.to_owned(), span, source }),
+            _ => Ok(self.store.find(name)?),
+        }
     }
 }
 

@@ -43,6 +43,16 @@ pub enum BuildError {
         /// Where it is named.
         span: Option<Span>,
     },
+    /// An image is not in the store and could not be brought in.
+    #[error("cannot get image {name}")]
+    Image {
+        /// The name as written.
+        name: String,
+        /// Where it is named.
+        span: Span,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The base image is for another platform, and no other is there.
     #[error("image {name} is for {found}, not for {wanted}")]
     WrongPlatform {

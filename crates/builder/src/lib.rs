@@ -44,7 +44,9 @@ pub use access::git_access;
 pub use error::BuildError;
 pub use event::{BuildEvent, LayerSummary, PlannedStep, StepId, Stream};
 pub use outline::{Outline, OutlineArgument, OutlineMount, Target, targets};
-pub use request::{BuildRequest, CacheUse, ContextFolder, Entitlement, NamedContext, RunOptions, Secret};
+pub use request::{
+    BuildRequest, CacheUse, ContextFolder, Entitlement, ImageSource, NamedContext, RunOptions, Secret,
+};
 
 use crate::context::Contexts;
 use crate::prepared::{Prepared, Scope};

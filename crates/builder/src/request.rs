@@ -1,10 +1,13 @@
 //! What a build is asked for.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::path::PathBuf;
-use std::{env, fs, io};
+use std::sync::Arc;
+use std::{env, fmt, fs, io};
 
 use lbuild_build_context::Owners;
+use lbuild_layer_store::{ImageRecord, Store};
 use lbuild_oci::Platform;
 
 /// A build's inputs.
@@ -40,6 +43,23 @@ pub struct BuildRequest {
     pub secrets: BTreeMap<String, Secret>,
     /// `--ssh`: agent sockets by id.
     pub ssh: BTreeMap<String, PathBuf>,
+    /// Where the images are that FROM, COPY --from and mounts name; `None`: in the store alone.
+    pub images: Option<Arc<dyn ImageSource>>,
+}
+
+/// Finds images in the store and elsewhere.
+pub trait ImageSource: fmt::Debug + Send + Sync {
+    /// The image `name`, preferably for `platform`, brought into the store if it was elsewhere; `None` if
+    /// it is nowhere. Its layers may be known only by where they can be fetched.
+    ///
+    /// # Errors
+    /// An image that is there and cannot be brought in, or a place that cannot be asked.
+    fn find(
+        &self,
+        store: &Store,
+        name: &str,
+        platform: &Platform,
+    ) -> Result<Option<ImageRecord>, Box<dyn Error + Send + Sync>>;
 }
 
 /// Which steps may come from the cache.
@@ -165,6 +185,7 @@ impl BuildRequest {
             allow: Vec::new(),
             secrets: BTreeMap::new(),
             ssh: BTreeMap::new(),
+            images: None,
         }
     }
 }

@@ -324,7 +324,9 @@ fn last_lines(output: &[u8]) -> String {
 
 fn span(error: &BuildError) -> Option<Span> {
     match error {
-        BuildError::Run { span, .. } | BuildError::Frozen { span, .. } => Some(*span),
+        BuildError::Run { span, .. } | BuildError::Frozen { span, .. } | BuildError::Image { span, .. } => {
+            Some(*span)
+        }
         BuildError::NoSuchImage { span, .. } | BuildError::WrongPlatform { span, .. } => *span,
         _ => None,
     }

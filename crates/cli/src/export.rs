@@ -4,8 +4,8 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 
 use lbuild_exporter::{
-    DockerLoad, ExportError, ExportOptions, Written, docker_load, write_archive,
-    write_oci_archive, write_oci_layout, write_rootfs_dir, write_rootfs_tar,
+    DockerLoad, ExportError, ExportOptions, Written, docker_load, write_archive, write_oci_archive,
+    write_oci_layout, write_rootfs_dir, write_rootfs_tar,
 };
 use lbuild_layer_store::{ImageRecord, Store};
 use lbuild_oci::Reference;
