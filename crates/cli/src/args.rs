@@ -46,6 +46,29 @@ pub struct GlobalArgs {
     /// The store's folder [default: /var/lib/lbuild as root, else $XDG_DATA_HOME/lbuild]
     #[arg(long, global = true, value_name = "DIR", env = "LBUILD_ROOT", hide_env_values = true)]
     pub root: Option<PathBuf>,
+    /// How a RUN is kept apart [default: auto]; see docs/rootless.md
+    #[arg(
+        long,
+        global = true,
+        value_name = "KIND",
+        value_enum,
+        env = "LBUILD_ISOLATION",
+        hide_env_values = true
+    )]
+    pub isolation: Option<Isolation>,
+}
+
+/// How a RUN is kept apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Isolation {
+    /// The best that can be had
+    #[default]
+    #[value(alias = "default")]
+    Auto,
+    /// Namespaces, or an error
+    Namespaces,
+    /// Neither namespaces nor mounts: in a container without privileges
+    Chroot,
 }
 
 /// What to do.
@@ -301,8 +324,8 @@ fn with_default_command(mut args: Vec<OsString>) -> Vec<OsString> {
     let mut at = 1;
     while let Some(arg) = args.get(at) {
         match arg.to_str() {
-            Some("--root") => at += 2,
-            Some(global) if global.starts_with("--root=") => at += 1,
+            Some("--root" | "--isolation") => at += 2,
+            Some(global) if global.starts_with("--root=") || global.starts_with("--isolation=") => at += 1,
             Some("-h" | "--help" | "-V" | "--version") => return args,
             _ if is_command(arg) => return args,
             _ => {

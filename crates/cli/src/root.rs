@@ -5,19 +5,36 @@ use std::fs;
 use std::path::PathBuf;
 
 use lbuild_layer_store::{Store, StoreOptions};
+use lbuild_runner::Standing;
 
-use crate::args::GlobalArgs;
+use crate::args::{GlobalArgs, Isolation};
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// Opens the store that the options name, or the user's own.
+/// Opens the store that the options name, or the user's own. An ordinary user enters a user namespace
+/// for that: to be called before there are threads.
 pub fn open(global: &GlobalArgs) -> Result<Store, Failure> {
     let root = match &global.root {
         Some(root) if !root.as_os_str().is_empty() => root.clone(),
         _ => default_root()?,
     };
-    let options = StoreOptions { userxattr: in_user_namespace() };
+    let standing = standing(global)?;
+    let options = StoreOptions { userxattr: standing == Standing::Bare || in_user_namespace() };
     Ok(Store::open(&root, options)?)
+}
+
+/// Enters the user namespace that this process needs, and tells what it may do.
+pub fn standing(global: &GlobalArgs) -> Result<Standing, Failure> {
+    let isolation = match global.isolation.unwrap_or_default() {
+        Isolation::Auto => lbuild_runner::Isolation::Auto,
+        Isolation::Namespaces => lbuild_runner::Isolation::Namespaces,
+        Isolation::Chroot => lbuild_runner::Isolation::Chroot,
+    };
+    lbuild_runner::take_standing(isolation).map_err(|error| Failure::Error {
+        exit: Exit::Failed,
+        error: error.into(),
+        help: Some("`lbuild doctor` tells what forbids it and how to allow it".to_owned()),
+    })
 }
 
 fn default_root() -> Result<PathBuf, Failure> {

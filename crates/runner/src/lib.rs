@@ -31,6 +31,7 @@ mod run;
 mod scratch;
 mod seccomp;
 mod spec;
+mod standing;
 mod supervisor;
 mod sys;
 mod wire;
@@ -42,4 +43,5 @@ pub use run::{Exit, Stream, run};
 pub use spec::{
     DEFAULT_MOUNT_POINTS, Mount, MountSource, Network, RunSpec, Security, Stdin, User, mount_points,
 };
+pub use standing::{IdRange, Ids, Isolation, Mapping, NoStanding, Standing, SubordinateIds, take_standing};
 pub use supervisor::supervise_if_asked;

@@ -218,8 +218,6 @@ pub struct Ignored {
     disable_content_trust: Option<bool>,
     #[arg(long, hide = true)]
     builder: Option<String>,
-    #[arg(long, hide = true, value_parser = ["default"])]
-    isolation: Option<String>,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     provenance: Option<String>,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]

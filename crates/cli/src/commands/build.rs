@@ -6,6 +6,7 @@ mod result;
 mod ssh;
 
 use lbuild_builder::{BuildError, BuildRequest};
+use lbuild_runner::Standing;
 use serde_json::json;
 
 use crate::args::{BuildArgs, GlobalArgs, ProgressStyle, Pull};
@@ -52,6 +53,7 @@ pub fn run(global: &GlobalArgs, mut args: BuildArgs) -> Result<(), Failure> {
     if call.method != Method::Build {
         return call.answer(&store, &request, &source);
     }
+    tell_how_runs_are_kept(global, &args)?;
     tell_what_has_no_effect(&args);
 
     let interruption = watch.begin()?;
@@ -112,6 +114,24 @@ fn failed(source: &Source, error: &BuildError, json: bool, interruption: &Interr
         return Failure::Reported(exit);
     }
     failure::tell(source, error)
+}
+
+/// Tells where a build is less than what it would be with more rights.
+fn tell_how_runs_are_kept(global: &GlobalArgs, args: &BuildArgs) -> Result<(), Failure> {
+    let note = match root::standing(global)? {
+        Standing::Root | Standing::ManyIds => return Ok(()),
+        Standing::SingleId => {
+            "there are no subordinate ids here: other owners of files are remembered, not real (see `lbuild doctor`)"
+        }
+        Standing::Bare => {
+            "neither namespaces nor mounts are allowed here: a RUN is kept apart by chroot alone, and trees are \
+             copied (see `lbuild doctor`)"
+        }
+    };
+    if !args.quiet && args.progress != ProgressStyle::Rawjson {
+        diagnostics::print(&format!("note: {note}"));
+    }
+    Ok(())
 }
 
 fn tell_what_has_no_effect(args: &BuildArgs) {
