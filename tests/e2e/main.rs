@@ -11,6 +11,7 @@ mod contexts;
 mod crate_graph;
 mod failures;
 mod instructions;
+mod local_images;
 mod many_layers;
 mod other_tools;
 mod outputs;

@@ -13,6 +13,7 @@ mod dockerfile;
 mod exit;
 mod export;
 mod failure;
+mod images;
 mod output;
 mod progress;
 mod root;

@@ -1,6 +1,7 @@
 //! Why an image could not be brought in.
 
 use std::io;
+use std::path::PathBuf;
 
 use lbuild_archive::ArchiveError;
 use lbuild_layer_store::StoreError;
@@ -152,6 +153,34 @@ pub enum ImportError {
     SeveralImages {
         /// How many.
         count: usize,
+    },
+    /// One image was asked for without saying which.
+    #[error("there are {count} images here; name one of them")]
+    Unclear {
+        /// How many.
+        count: usize,
+    },
+    /// No Docker answers.
+    #[error("cannot reach Docker at {socket}; is it running, and may this user open its socket?")]
+    DockerUnreachable {
+        /// Its socket.
+        socket: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The connection to Docker broke, or Docker does not speak HTTP.
+    #[error("the connection to Docker at {socket} failed")]
+    DockerConnection {
+        /// Its socket.
+        socket: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Docker does not give an image.
+    #[error("Docker does not give the image: {message}")]
+    DockerRefused {
+        /// What Docker says.
+        message: String,
     },
     /// An image has a name that cannot be one.
     #[error("{path} gives a malformed name")]

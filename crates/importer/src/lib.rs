@@ -1,7 +1,8 @@
 //! Brings images from outside into the store.
 //!
 //! [`load`] reads an image archive as Docker, BuildKit, Podman, Buildah, skopeo and kaniko write it,
-//! from a file or a pipe; [`load_layout`] reads an OCI layout folder. Every byte is checked on its
+//! from a file or a pipe; [`load_layout`] reads an OCI layout folder; a [`LocalImage`] is one of a local
+//! Docker, of containers-storage, or of such a file. Every byte is checked on its
 //! way in: a blob against the digest and size that name it, a layer against the DiffID in the
 //! image's configuration. An image gets its names only after all images of the archive passed.
 //!
@@ -10,6 +11,8 @@
 
 mod archive;
 mod candidate;
+mod containers_storage;
+mod daemon;
 mod docker;
 mod document;
 mod error;
@@ -17,9 +20,14 @@ mod folder;
 mod layer;
 mod layout;
 mod load;
+mod local;
 mod platform;
 mod source;
 mod stream;
+mod tar_split;
+mod unchanged;
 
+pub use containers_storage::StorageRoot;
 pub use error::ImportError;
 pub use load::{Limits, LoadOptions, Loaded, load, load_layout};
+pub use local::{ImageInPath, LocalImage};

@@ -7,7 +7,7 @@ use lbuild_layer_store::Store;
 use lbuild_oci::{DiffId, Digest, Platform, Reference};
 
 use crate::archive::ArchiveSource;
-use crate::candidate::Verified;
+use crate::candidate::{Candidate, Verified};
 use crate::folder::FolderSource;
 use crate::layer::VerifiedLayers;
 use crate::source::Source;
@@ -93,6 +93,16 @@ fn load_source(
         Some(candidates) => candidates,
         None => docker::candidates(source, options)?.ok_or_else(|| source.not_an_image())?,
     };
+    keep_all(store, source, candidates, options)
+}
+
+/// Verifies candidates, records them and names them.
+pub(crate) fn keep_all(
+    store: &Store,
+    source: &dyn Source,
+    candidates: Vec<Candidate>,
+    options: &LoadOptions,
+) -> Result<Vec<Loaded>, ImportError> {
     if candidates.len() > 1 && !options.names.is_empty() {
         return Err(ImportError::SeveralImages { count: candidates.len() });
     }

@@ -115,3 +115,21 @@ fn what_docker_builds_and_saves_is_a_base_image() {
     ));
     assert_eq!(other.built().top_layer().paths(), ["x/", "x/y/", "x/y/.wh.link"]);
 }
+
+#[test]
+fn an_image_of_dockers_is_a_base_by_its_name() {
+    let bed = TestBed::with_base("FROM base\nRUN echo from docker > /made\n");
+    let docker = load_into_docker(&bed);
+    let name = bed.name();
+    let other = TestBed::new();
+    for (from, arguments) in
+        [(format!("docker-daemon:{name}"), &[][..]), (name.clone(), &["--image-sources=store,docker-daemon"])]
+    {
+        other.dockerfile(&format!("FROM {from}\nRUN cp /made /copied\n"));
+        let mut command = other.build_command(arguments);
+        Run::of(command.env("DOCKER_HOST", docker.host())).success();
+        let made = other.image(&other.name());
+        assert_eq!(made.top_layer().entry("copied").content, b"from docker\n", "{from}");
+        assert_eq!(made.diff_ids()[..2], docker.diff_ids(&name)[..], "{from}");
+    }
+}

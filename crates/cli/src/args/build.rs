@@ -10,6 +10,7 @@ use lbuild_parser::Network;
 use super::context_source::{self, ContextSource};
 use super::values::{self, Annotation, Assignment, SshSource};
 use crate::call::Call;
+use crate::images::Place;
 use crate::output::Output;
 use crate::units;
 
@@ -67,6 +68,18 @@ pub struct BuildArgs {
     /// git repository
     #[arg(long = "build-context", value_name = "NAME=SOURCE", value_parser = context_source::named_context)]
     pub build_contexts: Vec<(String, ContextSource)>,
+
+    /// Where images are looked for, in this order, whose names do not say where they are
+    #[arg(
+        long,
+        value_enum,
+        value_name = "PLACE",
+        value_delimiter = ',',
+        env = "LBUILD_IMAGE_SOURCES",
+        hide_env_values = true,
+        default_values_t = [Place::Store]
+    )]
+    pub image_sources: Vec<Place>,
 
     /// Run every step anew
     #[arg(long, help_heading = "Cache", conflicts_with = "no_cache_filter")]

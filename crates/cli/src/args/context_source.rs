@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lbuild_build_context::remote::Remote;
+use lbuild_importer::LocalImage;
 use lbuild_oci::Reference;
 
 /// Where the files of a named context come from.
@@ -12,7 +13,7 @@ pub enum ContextSource {
     Folder(PathBuf),
     /// Nothing: the image `scratch`.
     Empty,
-    /// An image in the store, by its name or id.
+    /// An image, by its name or id, or a name that says where it is.
     Image(String),
     /// An image of an OCI layout.
     Layout {
@@ -42,6 +43,9 @@ impl ContextSource {
         if let Some(layout) = text.strip_prefix("oci-layout://") {
             let (path, image) = split_layout(layout);
             return Ok(Self::Layout { path: path.into(), image: image.map(str::to_owned) });
+        }
+        if LocalImage::parse(text)?.is_some() {
+            return Ok(Self::Image(text.to_owned()));
         }
         if Path::new(text).is_dir() {
             return Ok(Self::Folder(text.into()));
@@ -84,6 +88,8 @@ mod tests {
             ("docker-image://debian:12", image("debian:12")),
             ("docker-image://scratch", ContextSource::Empty),
             ("debian:12", image("debian:12")),
+            ("docker-daemon:debian:12", image("docker-daemon:debian:12")),
+            ("oci:a/b:1", image("oci:a/b:1")),
             ("oci-layout://a/b", layout("a/b", None)),
             ("oci-layout:///a/b:v1", layout("/a/b", Some("v1"))),
             ("oci-layout://a:b/c", layout("a:b/c", None)),

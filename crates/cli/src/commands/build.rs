@@ -5,6 +5,8 @@ mod request;
 mod result;
 mod ssh;
 
+use std::sync::Arc;
+
 use lbuild_builder::{BuildError, BuildRequest};
 use lbuild_runner::Standing;
 use serde_json::json;
@@ -14,6 +16,7 @@ use crate::call::Method;
 use crate::contexts::Contexts;
 use crate::diagnostics::{self, Source, Style};
 use crate::failure::{self, Failure, build_exit};
+use crate::images::Images;
 use crate::output::{Destination, Form, Output};
 use crate::progress::Progress;
 use crate::signals::{Interruption, Watch};
@@ -97,6 +100,7 @@ fn gather(contexts: &Contexts<'_>, args: &BuildArgs) -> Result<(BuildRequest, So
         context,
         named_contexts: named,
         ssh: contexts.ssh.clone(),
+        images: Some(Arc::new(Images::new(&args.image_sources)?)),
         ..request::new(args, dockerfile)?
     };
     Ok((request, source))
