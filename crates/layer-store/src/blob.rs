@@ -41,6 +41,7 @@ impl Store {
                 return Err(error);
             }
         };
+        self.hold([&digest])?;
         let mut pending = lock(&self.pending);
         match pending.blobs.entry(digest) {
             // A flush may be about to rename that one.

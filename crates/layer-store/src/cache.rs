@@ -31,12 +31,16 @@ impl Store {
             return Some(record.bytes.clone());
         }
         let path = self.layout.cache_record(key);
-        let record = CacheRecord::decode(&record::read_intact(&path).ok()??)?;
-        if !record.layers.iter().all(|layer| matches!(self.layer(layer), Ok(Some(_)))) {
-            return None;
-        }
-        record::touch(&path);
-        Some(record.bytes)
+        let body = match record::read_used(&path) {
+            Err(StoreError::Damaged { path, reason }) => {
+                // Where it cannot be moved it is replaced.
+                let _ = self.set_aside(&path, &reason);
+                None
+            }
+            result => result.ok()?,
+        };
+        let record = CacheRecord::decode(&body?)?;
+        record.layers.iter().all(|layer| matches!(self.layer(layer), Ok(Some(_)))).then_some(record.bytes)
     }
 
     /// Keeps a cache record, which is durable at the next [`Store::flush`]. `layers` are those that it

@@ -8,12 +8,13 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use lbuild_confined::Root;
 use lbuild_oci::Digest;
 
-use crate::{Store, StoreError, record};
+use crate::image::file_names;
+use crate::{Store, StoreError, record, usage};
 
 /// Holds the id; its time is the last use.
 pub(crate) const ID_FILE: &str = "id";
@@ -41,6 +42,15 @@ pub struct CacheMountGuard {
     _lock: File,
 }
 
+/// A cache mount on disk.
+#[derive(Debug)]
+pub(crate) struct CacheMountFolder {
+    pub folder: PathBuf,
+    pub last_used: SystemTime,
+    /// Whether a run has one of its copies now.
+    pub is_in_use: bool,
+}
+
 impl CacheMountGuard {
     /// The directory.
     pub fn root(&self) -> &Root {
@@ -63,11 +73,8 @@ impl Store {
         fill: &mut dyn FnMut(&Root) -> Result<(), E>,
     ) -> Result<Option<CacheMountGuard>, E> {
         let folder = self.layout.cache_mounts().join(Digest::of(id).hex());
-        make_folder(&folder, id)?;
-        let copies = if sharing == CacheMountSharing::Private { MAX_PRIVATE } else { 1 };
         loop {
-            for copy in 0..copies {
-                let Some(lock) = try_lock(&folder.join(format!("{copy}.lock")), sharing)? else { continue };
+            if let Some((copy, lock)) = self.take_copy(&folder, id, sharing)? {
                 let root = open_filled(&folder, copy, fill)?;
                 return Ok(Some(CacheMountGuard { root, _lock: lock }));
             }
@@ -76,6 +83,49 @@ impl Store {
             }
             thread::sleep(RETRY);
         }
+    }
+
+    /// The folders of all cache mounts.
+    pub(crate) fn cache_mount_folders(&self) -> Result<Vec<CacheMountFolder>, StoreError> {
+        let directory = self.layout.cache_mounts();
+        if !directory.exists() {
+            return Ok(Vec::new());
+        }
+        let names = file_names(&directory)?;
+        names.into_iter().map(|name| CacheMountFolder::look(directory.join(name))).collect()
+    }
+
+    /// A copy that is free, and its lock.
+    fn take_copy(
+        &self,
+        folder: &Path,
+        id: &str,
+        sharing: CacheMountSharing,
+    ) -> Result<Option<(usize, File)>, StoreError> {
+        // Until it is locked, a prune may remove it.
+        let _looking = self.looking()?;
+        make_folder(folder, id)?;
+        let copies = if sharing == CacheMountSharing::Private { MAX_PRIVATE } else { 1 };
+        for copy in 0..copies {
+            if let Some(lock) = try_lock(&folder.join(format!("{copy}.lock")), sharing)? {
+                return Ok(Some((copy, lock)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl CacheMountFolder {
+    fn look(folder: PathBuf) -> Result<Self, StoreError> {
+        let last_used = usage::last_modified(&folder.join(ID_FILE));
+        let mut is_in_use = false;
+        for name in file_names(&folder)? {
+            if name.ends_with(".lock") {
+                let lock = File::open(folder.join(name)).map_err(failed("open", &folder))?;
+                is_in_use |= lock.try_lock().is_err();
+            }
+        }
+        Ok(Self { folder, last_used, is_in_use })
     }
 }
 

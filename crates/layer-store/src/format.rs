@@ -9,13 +9,15 @@ use std::path::Path;
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
-use crate::StoreError;
 use crate::error::OnPath;
 use crate::layout::Layout;
-use crate::staging;
+use crate::{StoreError, lock, staging};
 
-/// The format that this code writes. Another format is another number.
-const VERSION: u32 = 1;
+/// The format that this code writes. A change that an earlier lbuild would get wrong is another number,
+/// with a way from the one before in [`upgrade`].
+///
+/// 2: what processes have found is kept by their leases ([`crate::lock`]), and no more by a lock.
+const VERSION: u32 = 2;
 
 /// Beside other files of these names a store may begin: they are its own, or the file system's.
 const HARMLESS: [&str; 3] = ["version", "marks", "lost+found"];
@@ -33,9 +35,13 @@ pub(crate) fn check(layout: &Layout, is_user: bool) -> Result<(), StoreError> {
             write_first(layout, &layout.version(), &VERSION.to_string())?
         }
     };
-    if !version.parse::<u32>().is_ok_and(|version| version <= VERSION) {
-        let path = layout.root().to_owned();
-        return Err(StoreError::NewerVersion { path, found: version, supported: VERSION });
+    match version.parse::<u32>() {
+        Ok(VERSION) => {}
+        Ok(older) if older < VERSION => upgrade(layout)?,
+        _ => {
+            let path = layout.root().to_owned();
+            return Err(StoreError::NewerVersion { path, found: version, supported: VERSION });
+        }
     }
     let expected = if is_user { "user" } else { "trusted" };
     let found = match read(&layout.marks())? {
@@ -46,6 +52,15 @@ pub(crate) fn check(layout: &Layout, is_user: bool) -> Result<(), StoreError> {
         return Err(StoreError::OtherMarks { path: layout.root().to_owned(), found, expected });
     }
     Ok(())
+}
+
+/// Makes a store of format 1 one of this format, once no earlier lbuild uses it any more: those keep the
+/// store's lock as long as they live.
+fn upgrade(layout: &Layout) -> Result<(), StoreError> {
+    let _alone = lock::exclusive(&layout.lock(), layout.root(), lock::PATIENCE)?;
+    let aside = layout.root().join(format!("version.{}", staging::unique_name()));
+    write_synced(&aside, &VERSION.to_string())?;
+    fs::rename(&aside, layout.version()).on("rename", &aside)
 }
 
 /// The content of a file of one line. One that a crash of the machine left empty counts as absent.
@@ -80,9 +95,7 @@ fn check_empty(layout: &Layout) -> Result<(), StoreError> {
 fn write_first(layout: &Layout, path: &Path, text: &str) -> Result<String, StoreError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let aside = layout.root().join(format!("{name}.{}", staging::unique_name()));
-    let mut file = File::create(&aside).on("create", &aside)?;
-    writeln!(file, "{text}").on("write", &aside)?;
-    file.sync_data().on("sync", &aside)?;
+    write_synced(&aside, text)?;
     let is_torn = path.exists() && read(path)?.is_none();
     let flags = if is_torn { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
     match rustix::fs::renameat_with(CWD, &aside, CWD, path, flags) {
@@ -90,4 +103,10 @@ fn write_first(layout: &Layout, path: &Path, text: &str) -> Result<String, Store
         result => result.on("rename", &aside)?,
     }
     Ok(read(path)?.unwrap_or_default())
+}
+
+fn write_synced(path: &Path, line: &str) -> Result<(), StoreError> {
+    let mut file = File::create(path).on("create", path)?;
+    writeln!(file, "{line}").on("write", path)?;
+    file.sync_data().on("sync", path)
 }

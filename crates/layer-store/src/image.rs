@@ -8,6 +8,7 @@ use lbuild_oci::{DiffId, Digest, ImageConfig, Platform, Reference, json};
 use serde::{Deserialize, Serialize};
 
 use crate::error::OnPath;
+use crate::lock::PATIENCE;
 use crate::{Store, StoreError, record};
 
 /// One image in the store.
@@ -50,6 +51,7 @@ impl Store {
         }
         let invalid = |_| invalid(&image.id, "its configuration is not UTF-8");
         let config = String::from_utf8(config.to_vec()).map_err(invalid)?;
+        self.hold(std::iter::once(&image.id).chain(&image.manifest))?;
         self.flush()?;
         let stored = StoredImage { image: image.clone(), config };
         record::write_synced(&self.staging, &self.layout.image(&image.id), &json::canonical(&stored))
@@ -60,7 +62,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`].
     pub fn image(&self, id: &Digest) -> Result<Option<ImageRecord>, StoreError> {
-        Ok(self.stored_image(id)?.map(|stored| stored.image))
+        Ok(self.held_image(id)?.map(|stored| stored.image))
     }
 
     /// An image's configuration, parsed and as it was written.
@@ -68,7 +70,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::UnknownImage`].
     pub fn image_config(&self, id: &Digest) -> Result<(ImageConfig, Vec<u8>), StoreError> {
-        let stored = self.stored_image(id)?.ok_or(StoreError::UnknownImage(*id))?;
+        let stored = self.held_image(id)?.ok_or(StoreError::UnknownImage(*id))?;
         Ok((parse(id, stored.config.as_bytes())?, stored.config.into_bytes()))
     }
 
@@ -83,7 +85,7 @@ impl Store {
         }
         let mut images = Vec::new();
         for id in self.image_ids()? {
-            if let Some(image) = self.image(&id)? {
+            if let Some(StoredImage { image, .. }) = self.stored_image(&id)? {
                 let mut names = names.remove(&id).unwrap_or_default();
                 names.sort();
                 images.push((image, names));
@@ -100,6 +102,8 @@ impl Store {
         if self.mounted_images()?.contains(id) {
             return Err(StoreError::Mounted(*id));
         }
+        // No name may be given to it meanwhile.
+        let _alone = self.lock.exclusive(self.root(), PATIENCE)?;
         for (name, target) in self.names()? {
             if target == *id {
                 self.untag(&name)?;
@@ -122,8 +126,19 @@ impl Store {
         Ok(ids)
     }
 
+    /// An image that stays, with all that it is made of, as long as this process lives.
+    fn held_image(&self, id: &Digest) -> Result<Option<StoredImage>, StoreError> {
+        let looking = self.looking()?;
+        let stored = self.stored_image(id)?;
+        if let Some(StoredImage { image, .. }) = &stored {
+            looking.hold(id);
+            image.layers.iter().for_each(|layer| looking.hold(layer.digest()));
+        }
+        Ok(stored)
+    }
+
     fn stored_image(&self, id: &Digest) -> Result<Option<StoredImage>, StoreError> {
-        record::read_json(&self.layout.image(id))
+        self.read_json_record(&self.layout.image(id))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::error::OnPath;
 use crate::pack::{self, ListSink, TarSink};
 use crate::seal::{self, Sink};
 use crate::snapshots::lock;
-use crate::{Store, StoreError, directory, record};
+use crate::{Store, StoreError, directory};
 
 /// One layer of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +101,7 @@ impl Store {
             return Err(StoreError::UnknownBlob(blob.digest));
         }
         if self.layer(&layer.diff_id)?.is_none() {
+            self.hold([layer.diff_id.digest()])?;
             lock(&self.pending).layers.insert(layer.diff_id, layer.clone());
         }
         Ok(())
@@ -117,12 +118,15 @@ impl Store {
         if let Some(layer) = lock(&self.layers).get(diff_id) {
             return Ok(Some(layer.clone()));
         }
-        let layer: Option<Layer> = record::read_json(&self.layout.layer(diff_id))?;
-        let layer = layer.filter(|layer| layer.diff_id == *diff_id && self.has_bytes(layer));
-        if let Some(layer) = &layer {
-            lock(&self.layers).insert(*diff_id, layer.clone());
+        let looking = self.looking()?;
+        let layer: Option<Layer> = self.read_json_record(&self.layout.layer(diff_id))?;
+        let Some(layer) = layer.filter(|layer| layer.diff_id == *diff_id) else { return Ok(None) };
+        if !self.has_bytes(&layer)? {
+            return Ok(None);
         }
-        Ok(layer)
+        looking.hold(diff_id.digest());
+        lock(&self.layers).insert(*diff_id, layer.clone());
+        Ok(Some(layer))
     }
 
     /// Writes the layer's uncompressed tar and returns its length in bytes.
@@ -176,20 +180,27 @@ impl Store {
         self.layer(diff_id)?.ok_or(StoreError::UnknownLayer(*diff_id))
     }
 
-    /// Whether the layer's tar can be had.
-    pub(crate) fn has_bytes(&self, layer: &Layer) -> bool {
+    /// Whether the layer's tar can be had, whose source then stays.
+    pub(crate) fn has_bytes(&self, layer: &Layer) -> Result<bool, StoreError> {
         match (&layer.blob, &layer.snapshot) {
-            (Some(blob), _) => self.has_blob(&blob.digest),
-            (None, Some(snapshot)) => self.snapshots.has(&self.layout, snapshot),
-            (None, None) => false,
+            (Some(blob), _) => {
+                let looking = self.looking()?;
+                looking.hold(&blob.digest);
+                Ok(self.has_blob(&blob.digest))
+            }
+            (None, Some(snapshot)) => self.has_snapshot(snapshot),
+            (None, None) => Ok(false),
         }
     }
 
-    /// Sets aside the snapshot that no longer gives the layer's tar.
+    /// Sets aside what no longer gives the layer's tar.
     fn forget_damaged(&self, layer: &Layer) -> Result<(), StoreError> {
-        let (None, Some(chain)) = (&layer.blob, &layer.snapshot) else { return Ok(()) };
-        self.snapshots.set_aside(&self.layout, chain)?;
-        lock(&self.whiteouts).remove(chain);
+        const REASON: &str = "it is not what its layer's digest promises";
+        match (&layer.blob, &layer.snapshot) {
+            (Some(blob), _) => self.set_aside(&self.layout.blob(&blob.digest), REASON)?,
+            (None, Some(chain)) => self.set_aside_snapshot(chain, REASON)?,
+            (None, None) => {}
+        }
         lock(&self.layers).remove(&layer.diff_id);
         lock(&self.pending).layers.remove(&layer.diff_id);
         Ok(())
@@ -239,7 +250,7 @@ impl Store {
     fn replay(&self, layer: &Layer, sink: &mut dyn Sink) -> Result<(), StoreError> {
         let unknown = || StoreError::UnknownLayer(layer.diff_id);
         let chain = layer.snapshot.as_ref().ok_or_else(unknown)?;
-        if !self.snapshots.has(&self.layout, chain) {
+        if !self.has_snapshot(chain)? {
             return Err(unknown());
         }
         let directory = {

@@ -4,8 +4,6 @@ use std::path::{Path, PathBuf};
 
 use lbuild_oci::{ChainId, DiffId, Digest, Reference};
 
-use crate::staging;
-
 /// The paths of one store.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
@@ -46,11 +44,6 @@ impl Layout {
         self.snapshots().join(chain.digest().hex())
     }
 
-    /// Where a snapshot goes that is not what its layer's digest promises: a name that no snapshot has.
-    pub fn damaged_snapshot(&self, chain: &ChainId) -> PathBuf {
-        self.snapshots().join(format!("{}.damaged.{}", chain.digest().hex(), staging::unique_name()))
-    }
-
     pub fn layers(&self) -> PathBuf {
         self.root.join("layers")
     }
@@ -86,6 +79,25 @@ impl Layout {
 
     pub fn cache(&self) -> PathBuf {
         self.root.join("cache")
+    }
+
+    /// Damaged files that were moved out of the way.
+    pub fn quarantine(&self) -> PathBuf {
+        self.root.join("quarantine")
+    }
+
+    /// What the snapshots take on disk.
+    pub fn sizes(&self) -> PathBuf {
+        self.root.join("sizes")
+    }
+
+    /// The locks of steps that are being made.
+    pub fn step_locks(&self) -> PathBuf {
+        self.root.join("locks")
+    }
+
+    pub fn step_lock(&self, key: &Digest) -> PathBuf {
+        self.step_locks().join(key.hex())
     }
 
     pub fn cache_mounts(&self) -> PathBuf {

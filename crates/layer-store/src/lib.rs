@@ -15,8 +15,11 @@
 //!
 //! ```text
 //! version                 the format's number
-//! lock                    shared by those who use the store, exclusive to prune
-//! tmp/<process>/          what a process has made and not named; tmp/<process>.lock is held meanwhile
+//! lock                    shared while something is looked up, exclusive while names are taken away
+//! tmp/<process>/          what a process has made and not named
+//! tmp/<process>.lock      held as long as the process lives; a list of what it has found
+//! locks/<key>             held while a step is made
+//! quarantine/             damaged files, moved out of the way
 //! snapshots/<chain>/      a directory as overlayfs takes it for a lower layer
 //! layers/<diff id>        what is known of a layer
 //! blobs/sha256/<digest>   bytes as they came: layers, manifests
@@ -41,6 +44,7 @@ mod directory;
 mod error;
 mod format;
 mod image;
+mod inventory;
 mod layer;
 mod layout;
 mod lock;
@@ -49,12 +53,16 @@ mod name;
 mod overlay;
 mod pack;
 mod prune;
+mod prune_plan;
+mod quarantine;
 mod record;
 mod seal;
 mod seeds;
+mod sizes;
 mod snapshot;
 mod snapshots;
 mod staging;
+mod step_lock;
 mod store;
 mod unpack;
 mod usage;
@@ -66,5 +74,7 @@ pub use error::StoreError;
 pub use image::ImageRecord;
 pub use layer::{Blob, Layer, LayerEntry, LayerEntryKind};
 pub use prune::{PruneOptions, PruneReport, Removed};
+pub use quarantine::Damage;
 pub use snapshot::{ActiveSnapshot, CommitOptions, PrepareOptions, View};
+pub use step_lock::StepLock;
 pub use store::{Store, StoreOptions};

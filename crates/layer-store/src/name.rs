@@ -21,6 +21,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::UnknownImage`].
     pub fn tag(&self, name: &Reference, id: &Digest) -> Result<Option<Digest>, StoreError> {
+        // Until it has its name, it is not removed.
+        let _looking = self.looking()?;
         if self.image(id)?.is_none() {
             return Err(StoreError::UnknownImage(*id));
         }
@@ -76,14 +78,14 @@ impl Store {
         let directory = self.layout.names();
         let mut names = Vec::new();
         for file in file_names(&directory)? {
-            let stored: Option<NameRecord> = record::read_json(&directory.join(file))?;
+            let stored: Option<NameRecord> = self.read_json_record(&directory.join(file))?;
             names.extend(stored.map(|stored| (stored.name, stored.image)));
         }
         Ok(names)
     }
 
     fn named(&self, name: &Reference) -> Result<Option<Digest>, StoreError> {
-        let stored: Option<NameRecord> = record::read_json(&self.layout.name(name))?;
+        let stored: Option<NameRecord> = self.read_json_record(&self.layout.name(name))?;
         Ok(stored.map(|stored| stored.image))
     }
 }

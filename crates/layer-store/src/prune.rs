@@ -1,46 +1,54 @@
 //! Removes what nothing needs any more.
+//!
+//! Names are taken away under the store's exclusive lock, which takes no longer than to read the
+//! records; what lost its name is measured and removed afterwards.
 
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use lbuild_oci::{ChainId, DiffId, Digest};
+use lbuild_oci::Digest;
 
-use crate::cache::CacheRecord;
-use crate::cache_mount::ID_FILE;
 use crate::error::OnPath;
-use crate::image::file_names;
+use crate::inventory::{Inventory, Part};
+use crate::lock::PATIENCE;
+use crate::prune_plan::{Kind, Plan};
+use crate::sizes::Sizes;
 use crate::snapshots::lock;
 use crate::staging::Staging;
-use crate::{ImageRecord, Store, StoreError, record, usage};
-
-/// How long prune waits for other processes to end.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::{Store, StoreError, usage};
 
 /// What [`Store::prune`](crate::Store::prune) removes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PruneOptions {
     /// Cache records and cache mounts too, however recently they were used.
     pub all: bool,
     /// Images without a name too.
     pub untagged: bool,
-    /// Cache records used within this time stay, with what they need, and so do cache mounts.
-    pub keep_duration: Duration,
+    /// What was used within this time stays. By default all that a limit lets, else seven days' use.
+    pub keep_duration: Option<Duration>,
+    /// Cached steps and cache mounts go, the longest unused first, until the store takes at most this
+    /// many bytes.
+    pub keep_storage: Option<u64>,
+    /// They go until the disk has at least this many bytes free.
+    pub min_free: Option<u64>,
     /// Count, but remove nothing.
     pub dry_run: bool,
 }
 
-impl Default for PruneOptions {
-    /// Keeps every image and the cache of the last seven days.
-    fn default() -> Self {
-        Self {
-            all: false,
-            untagged: false,
-            keep_duration: Duration::from_secs(7 * 24 * 60 * 60),
-            dry_run: false,
-        }
+impl PruneOptions {
+    /// Whether things go only until there is space enough.
+    pub(crate) fn has_limits(&self) -> bool {
+        self.keep_storage.is_some() || self.min_free.is_some()
+    }
+
+    /// How long what was used stays.
+    pub(crate) fn keep(&self) -> Duration {
+        const DEFAULT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+        let default = if self.all || self.has_limits() { Duration::ZERO } else { DEFAULT };
+        self.keep_duration.unwrap_or(default)
     }
 }
 
@@ -59,7 +67,7 @@ pub struct PruneReport {
     pub snapshots: Removed,
     /// Layers and manifests as they came.
     pub blobs: Removed,
-    /// Leftovers of builds that were killed.
+    /// Leftovers of builds that were killed, and damaged files that were set aside.
     pub leftovers: Removed,
 }
 
@@ -70,6 +78,14 @@ pub struct Removed {
     pub count: u64,
     /// Bytes on disk, hard links counted once.
     pub bytes: u64,
+}
+
+impl Removed {
+    /// One more thing.
+    pub(crate) fn add(&mut self, bytes: u64) {
+        self.count += 1;
+        self.bytes += bytes;
+    }
 }
 
 impl PruneReport {
@@ -84,173 +100,88 @@ impl PruneReport {
             .into_iter()
             .fold(Removed::default(), add)
     }
-}
 
-/// What must stay.
-#[derive(Default)]
-struct Live {
-    layers: HashSet<DiffId>,
-    chains: HashSet<ChainId>,
-    blobs: HashSet<Digest>,
+    fn of(&mut self, kind: Kind) -> &mut Removed {
+        match kind {
+            Kind::Image => &mut self.images,
+            Kind::Step => &mut self.cache_records,
+            Kind::CacheMount => &mut self.cache_mounts,
+            Kind::Part(Part::Layer(_)) => &mut self.layers,
+            Kind::Part(Part::Snapshot(_)) => &mut self.snapshots,
+            Kind::Part(Part::Blob(_)) => &mut self.blobs,
+            Kind::Stranger => &mut self.leftovers,
+        }
+    }
 }
 
 impl Store {
-    /// Removes what no image and no recent cache record needs, and what killed builds left.
+    /// Removes what no image, no recent cache record and no living process needs, and what killed builds
+    /// left. Builds go on meanwhile.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] if another process, or a step of this one, still uses the store after ten
-    /// seconds.
+    /// [`StoreError::Busy`] if a step of this process still uses the store, or another process looks
+    /// something up for ten seconds.
     pub fn prune(&self, options: &PruneOptions) -> Result<PruneReport, StoreError> {
-        self.prune_within(options, PATIENCE)
-    }
-
-    pub(crate) fn prune_within(
-        &self,
-        options: &PruneOptions,
-        patience: Duration,
-    ) -> Result<PruneReport, StoreError> {
         self.flush()?;
         if Arc::strong_count(&self.staging) > 1 {
             return Err(StoreError::Busy { path: self.root().to_owned() });
         }
-        let alone = self.lock.exclusive(self.root(), patience);
-        // Another prune may have come first while this one waited, also in vain.
-        self.snapshots.forget();
-        lock(&self.layers).clear();
-        let _alone = alone?;
-        let result = self.prune_alone(options);
-        self.snapshots.forget();
-        lock(&self.layers).clear();
-        result
-    }
-
-    fn prune_alone(&self, options: &PruneOptions) -> Result<PruneReport, StoreError> {
         let mut report = PruneReport::default();
         let leftovers = Staging::clear_dead(&self.layout.tmp(), options.dry_run)?;
         report.leftovers = Removed { count: leftovers.count, bytes: leftovers.bytes };
-        let mut live = Live::default();
-        self.prune_images(options, &mut live, &mut report)?;
-        self.prune_cache(options, &mut live, &mut report)?;
-        self.prune_cache_mounts(options, &mut report)?;
-        // Records first: what is named is whole at any moment.
-        let parse = |name: &str| Digest::from_hex(name).ok();
-        let (layers, snapshots, blobs) = (self.layout.layers(), self.layout.snapshots(), self.layout.blobs());
-        self.sweep(options, &layers, &mut report.layers, |name| {
-            parse(name).is_some_and(|digest| live.layers.contains(&DiffId(digest)))
-        })?;
-        self.sweep(options, &snapshots, &mut report.snapshots, |name| {
-            parse(name).is_some_and(|digest| live.chains.contains(&ChainId(digest)))
-        })?;
-        self.sweep(options, &blobs, &mut report.blobs, |name| {
-            parse(name).is_some_and(|digest| live.blobs.contains(&digest))
-        })?;
-        Ok(report)
+        if options.has_limits() {
+            // So that the lock is not held as long as that takes.
+            Sizes::load(self, &Inventory::read(self)?)?.save(self);
+        }
+        let result = self.prune_planned(options, &mut report);
+        self.snapshots.forget();
+        lock(&self.layers).clear();
+        result.map(|()| report)
     }
 
-    fn prune_images(
-        &self,
-        options: &PruneOptions,
-        live: &mut Live,
-        report: &mut PruneReport,
-    ) -> Result<(), StoreError> {
-        let mounted = self.mounted_images()?;
-        for (image, names) in self.images()? {
-            if options.untagged && names.is_empty() && !mounted.contains(&image.id) {
-                self.discard(options, &self.layout.image(&image.id), &mut report.images)?;
-            } else {
-                self.keep_image(&image, live)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn keep_image(&self, image: &ImageRecord, live: &mut Live) -> Result<(), StoreError> {
-        live.blobs.extend(image.manifest);
-        self.keep_stack(&image.layers, live)
-    }
-
-    /// Keeps what a stack of layers is made of, and where a layer's tar is reproduced from.
-    fn keep_stack(&self, layers: &[DiffId], live: &mut Live) -> Result<(), StoreError> {
-        live.chains.extend(self.snapshots.chains(layers));
-        for diff_id in layers {
-            if live.layers.insert(*diff_id)
-                && let Some(layer) = self.layer(diff_id)?
-            {
-                live.chains.extend(layer.snapshot);
-                live.blobs.extend(layer.blob.map(|blob| blob.digest));
-            }
-        }
-        Ok(())
-    }
-
-    fn prune_cache(
-        &self,
-        options: &PruneOptions,
-        live: &mut Live,
-        report: &mut PruneReport,
-    ) -> Result<(), StoreError> {
-        let cache = self.layout.cache();
-        for shard in file_names(&cache)? {
-            let shard = cache.join(shard);
-            for name in file_names(&shard)? {
-                let path = shard.join(name);
-                let is_kept = !options.all && is_younger(&path, options.keep_duration);
-                let record = record::read_intact(&path)?.and_then(|body| CacheRecord::decode(&body));
-                match record.filter(|_| is_kept) {
-                    Some(record) => self.keep_stack(&record.layers, live)?,
-                    None => self.discard(options, &path, &mut report.cache_records)?,
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn prune_cache_mounts(&self, options: &PruneOptions, report: &mut PruneReport) -> Result<(), StoreError> {
-        let directory = self.layout.cache_mounts();
-        if !directory.exists() {
-            return Ok(());
-        }
-        for name in file_names(&directory)? {
-            let path = directory.join(name);
-            if options.all || !is_younger(&path.join(ID_FILE), options.keep_duration) {
-                self.discard(options, &path, &mut report.cache_mounts)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn sweep(
-        &self,
-        options: &PruneOptions,
-        directory: &Path,
-        removed: &mut Removed,
-        is_live: impl Fn(&str) -> bool,
-    ) -> Result<(), StoreError> {
-        for name in file_names(directory)? {
-            if !is_live(&name) {
-                self.discard(options, &directory.join(name), removed)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes a file or a tree. It loses its name first, so that no half of it bears it.
-    fn discard(&self, options: &PruneOptions, path: &Path, removed: &mut Removed) -> Result<(), StoreError> {
-        removed.count += 1;
-        removed.bytes += usage::of(path).bytes;
-        if options.dry_run {
-            return Ok(());
-        }
+    fn prune_planned(&self, options: &PruneOptions, report: &mut PruneReport) -> Result<(), StoreError> {
         let holder = self.staging.directory()?;
-        let aside: PathBuf = holder.path().join("removed");
-        fs::rename(path, &aside).on("remove", path)?;
-        usage::remove_tree(&aside)
+        let alone = self.lock.exclusive(self.root(), PATIENCE)?;
+        let held = self.staging.leases_of_others(&self.layout.tmp())?;
+        let plan = self.plan_prune(options, &held)?;
+        if options.dry_run {
+            drop(alone);
+            for (kind, path) in plan.removals(self) {
+                report.of(kind).add(usage::of(&path).bytes);
+            }
+            return Ok(());
+        }
+        let mut unnamed = Vec::new();
+        for (number, (kind, path)) in plan.removals(self).into_iter().enumerate() {
+            let aside = holder.path().join(number.to_string());
+            take_away(&path, &aside)?;
+            unnamed.push((kind, aside));
+        }
+        drop(alone);
+        for (kind, path) in unnamed {
+            report.of(kind).add(usage::of(&path).bytes);
+            usage::remove_tree(&path)?;
+        }
+        Ok(())
+    }
+
+    /// What a prune would remove while other processes hold `held`.
+    pub(crate) fn plan_prune(
+        &self,
+        options: &PruneOptions,
+        held: &HashSet<Digest>,
+    ) -> Result<Plan, StoreError> {
+        let inventory = Inventory::read(self)?;
+        let mut plan = Plan::new(self, &inventory, options, held)?;
+        plan.choose(self, inventory, options)?;
+        Ok(plan)
     }
 }
 
-fn is_younger(path: &Path, age: Duration) -> bool {
-    let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
-    // A time in the future, by a clock that was set back, counts as now.
-    let passed = |time| SystemTime::now().duration_since(time).unwrap_or_default();
-    modified.is_ok_and(|time| passed(time) < age)
+/// Takes the name from a file or a tree, so that no half of it bears it. What is gone is no error.
+fn take_away(path: &Path, aside: &PathBuf) -> Result<(), StoreError> {
+    match fs::rename(path, aside) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        result => result.on("remove", path),
+    }
 }

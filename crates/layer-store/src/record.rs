@@ -7,14 +7,18 @@
 //! The form: `sha256:` and 64 digits, a newline, the body.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
+use std::time::SystemTime;
 
 use lbuild_oci::Digest;
 
 use crate::StoreError;
 use crate::error::OnPath;
 use crate::staging::Staging;
+
+/// What most records take at most, so that one call reads them.
+const TYPICAL_BYTES: usize = 8 << 10;
 
 /// Writes `body` as the record `path`, whose directory is made if it is missing. A crash of the
 /// machine may tear it.
@@ -32,17 +36,12 @@ pub(crate) fn write_synced(staging: &Staging, path: &Path, body: &[u8]) -> Resul
 /// # Errors
 /// [`StoreError::Damaged`] if it is not as it was written.
 pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-    match fs::read(path) {
-        Ok(content) => match body(&content) {
-            Some(body) => Ok(Some(body.to_vec())),
-            None => Err(StoreError::Damaged {
-                path: path.to_owned(),
-                reason: "its checksum does not match".to_owned(),
-            }),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).on("read", path),
-    }
+    read_with(path, |_| {})
+}
+
+/// [`read`], which marks the record as used now, at most once an hour.
+pub(crate) fn read_used(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    read_with(path, touch_open)
 }
 
 /// [`read`], where a damaged record counts as absent.
@@ -60,8 +59,13 @@ pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<O
 
 /// Marks a record as used now, at most once an hour.
 pub(crate) fn touch(path: &Path) {
-    let now = std::time::SystemTime::now();
-    let Ok(file) = File::open(path) else { return };
+    if let Ok(file) = File::open(path) {
+        touch_open(&file);
+    }
+}
+
+fn touch_open(file: &File) {
+    let now = SystemTime::now();
     let is_recent = file
         .metadata()
         .and_then(|metadata| metadata.modified())
@@ -69,6 +73,23 @@ pub(crate) fn touch(path: &Path) {
     if !is_recent {
         // A record whose time cannot be set is only pruned earlier.
         let _ = file.set_modified(now);
+    }
+}
+
+fn read_with(path: &Path, visit: impl FnOnce(&File)) -> Result<Option<Vec<u8>>, StoreError> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        result => result.on("read", path)?,
+    };
+    let mut content = Vec::with_capacity(TYPICAL_BYTES);
+    file.read_to_end(&mut content).on("read", path)?;
+    visit(&file);
+    match body(&content) {
+        Some(body) => Ok(Some(body.to_vec())),
+        None => Err(StoreError::Damaged {
+            path: path.to_owned(),
+            reason: "its checksum does not match".to_owned(),
+        }),
     }
 }
 
@@ -143,7 +164,7 @@ mod tests {
         let path = directory.path().join("record");
         fs::write(&path, "").unwrap();
         let age = |seconds| {
-            let time = std::time::SystemTime::now() - std::time::Duration::from_secs(seconds);
+            let time = SystemTime::now() - std::time::Duration::from_secs(seconds);
             File::open(&path).unwrap().set_modified(time).unwrap();
             touch(&path);
             let elapsed = fs::metadata(&path).unwrap().modified().unwrap().elapsed().unwrap();

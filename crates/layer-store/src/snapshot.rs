@@ -276,6 +276,7 @@ impl Store {
                 sink.finish().map(|_| ())
             })?,
         };
+        self.hold([chain.digest(), layer.diff_id.digest()])?;
         self.snapshots.stage(&self.layout, chain, directory);
         Ok(())
     }

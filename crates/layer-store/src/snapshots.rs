@@ -1,7 +1,6 @@
 //! Which snapshots there are, and where.
 
 use std::collections::HashMap;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
@@ -105,17 +104,12 @@ impl Snapshots {
         Ok(())
     }
 
-    /// Takes a damaged snapshot's name away, so that it is made anew when it is needed next. Trees that
-    /// stand on it live on; prune removes it.
-    pub fn set_aside(&self, layout: &Layout, chain: &ChainId) -> Result<(), StoreError> {
+    /// Forgets a snapshot, and returns where it is.
+    pub fn remove(&self, layout: &Layout, chain: &ChainId) -> Option<PathBuf> {
         let mut staged = lock(&self.staged);
-        let Some(path) = self.write().remove(chain) else { return Ok(()) };
+        let path = self.write().remove(chain);
         staged.retain(|staged| staged != chain);
-        match std::fs::rename(&path, layout.damaged_snapshot(chain)) {
-            // Another process was first.
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            result => result.on("rename", path),
-        }
+        path.or_else(|| Some(layout.snapshot(chain)).filter(|path| path.exists()))
     }
 
     /// Forgets what is in `snapshots/`, after a prune may have removed it.

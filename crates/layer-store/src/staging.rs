@@ -1,10 +1,11 @@
 //! What a process has made and not yet named.
 //!
 //! Each process has one directory in the store's `tmp/`, and holds the lock of the file of the same
-//! name with `.lock` added as long as it lives. A directory whose lock can be taken is a dead
+//! name with `.lock` added as long as it lives; the file holds its lease ([`crate::lock`]). A directory whose lock can be taken is a dead
 //! process's and is cleared by whoever opens the store next. The lock file is made before the
 //! directory and removed after it, so a directory without one is dead as well.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -13,7 +14,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
+use lbuild_oci::Digest;
+
 use crate::error::OnPath;
+use crate::lock;
 use crate::usage::{self, Usage};
 use crate::{StoreError, directory};
 
@@ -26,7 +30,7 @@ pub(crate) struct Staging {
     lock_path: PathBuf,
     next: AtomicU64,
     /// Held until the directory is gone.
-    _lock: File,
+    lock: Arc<File>,
 }
 
 impl Staging {
@@ -47,7 +51,7 @@ impl Staging {
                 continue;
             }
             fs::create_dir(&path).on("create", &path)?;
-            return Ok(Self { path, lock_path, next: AtomicU64::new(0), _lock: lock });
+            return Ok(Self { path, lock_path, next: AtomicU64::new(0), lock: Arc::new(lock) });
         }
     }
 
@@ -81,6 +85,29 @@ impl Staging {
             drop(lock);
         }
         Ok(freed)
+    }
+
+    /// What the living processes but this one hold.
+    pub fn leases_of_others(&self, tmp: &Path) -> Result<HashSet<Digest>, StoreError> {
+        let mut held = HashSet::new();
+        for entry in fs::read_dir(tmp).on("read", tmp)? {
+            let path = entry.on("read", tmp)?.path();
+            if path == self.lock_path
+                || !path.as_os_str().as_encoded_bytes().ends_with(LOCK_SUFFIX.as_bytes())
+            {
+                continue;
+            }
+            let is_alive = File::open(&path).is_ok_and(|lock| lock.try_lock().is_err());
+            if is_alive {
+                held.extend(lock::read_lease(&path));
+            }
+        }
+        Ok(held)
+    }
+
+    /// The file of this process's lease.
+    pub fn lease(&self) -> Arc<File> {
+        Arc::clone(&self.lock)
     }
 
     /// The directory.

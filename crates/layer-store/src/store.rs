@@ -13,11 +13,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::cache::CacheRecord;
 use crate::error::OnPath;
 use crate::layout::Layout;
-use crate::lock::StoreLock;
+use crate::lock::{Looking, StoreLock};
 use crate::snapshots::{Snapshots, lock};
 use crate::staging::Staging;
 use crate::whiteout::Marks;
-use crate::{Layer, StoreError, directory, format, record};
+use crate::{Damage, Layer, StoreError, directory, format, record, step_lock};
 
 /// `OVERLAYFS_SUPER_MAGIC` of linux/magic.h.
 const OVERLAY_MAGIC: i64 = 0x794c_7630;
@@ -51,9 +51,10 @@ pub struct Store {
     pub(crate) layers: Mutex<HashMap<DiffId, Layer>>,
     /// On an overlay: what the snapshots that were looked at delete.
     pub(crate) whiteouts: Mutex<HashMap<ChainId, Arc<[Vec<u8>]>>>,
+    /// What was found damaged and not told yet.
+    pub(crate) damage: Mutex<Vec<Damage>>,
     /// Held by the one thread that flushes.
     flushing: Mutex<()>,
-    /// After the staging area, which must be gone first.
     pub(crate) lock: StoreLock,
 }
 
@@ -68,7 +69,7 @@ pub(crate) struct Pending {
 
 impl Store {
     /// Opens the store at `root`, which is made if it does not exist, and clears what killed processes
-    /// left. Waits while another process prunes. Raises this process's limit of open files.
+    /// left. Raises this process's limit of open files.
     ///
     /// # Errors
     /// [`StoreError::NewerVersion`], [`StoreError::NotAStore`], [`StoreError::OtherMarks`],
@@ -94,10 +95,12 @@ impl Store {
             fs::create_dir_all(&directory).on("create", directory)?;
         }
         raise_open_files();
-        let lock = StoreLock::shared(layout.lock())?;
         // What cannot be removed is in nobody's way; prune says why.
-        let _ = Staging::clear_dead(&layout.tmp(), false);
+        if Staging::clear_dead(&layout.tmp(), false).is_ok_and(|freed| freed.count > 0) {
+            step_lock::clear_dead(&layout);
+        }
         let staging = Arc::new(Staging::create(&layout.tmp())?);
+        let lock = StoreLock::open(layout.lock(), staging.lease())?;
         let empty = ["empty", "void"].map(|name| staging.path().join(name));
         for directory in &empty {
             directory::create(directory).on("create", directory)?;
@@ -115,6 +118,7 @@ impl Store {
             pending: Mutex::default(),
             layers: Mutex::default(),
             whiteouts: Mutex::default(),
+            damage: Mutex::default(),
             flushing: Mutex::default(),
             lock,
         })
@@ -175,6 +179,35 @@ impl Store {
         Ok(())
     }
 
+    /// While the result is held, nothing loses its name; what it holds keeps it as long as this process
+    /// lives.
+    pub(crate) fn looking(&self) -> Result<Looking<'_>, StoreError> {
+        self.lock.look()
+    }
+
+    /// Keeps prunes of other processes from what is known by `digests`.
+    pub(crate) fn hold<'d>(&self, digests: impl IntoIterator<Item = &'d Digest>) -> Result<(), StoreError> {
+        let mut missing = digests.into_iter().filter(|digest| !self.lock.holds(digest)).peekable();
+        if missing.peek().is_some() {
+            let looking = self.looking()?;
+            missing.for_each(|digest| looking.hold(digest));
+        }
+        Ok(())
+    }
+
+    /// Whether a snapshot is there, which then stays.
+    pub(crate) fn has_snapshot(&self, chain: &ChainId) -> Result<bool, StoreError> {
+        if self.snapshots.known().path(chain).is_some() {
+            return Ok(true);
+        }
+        let looking = self.looking()?;
+        let is_there = self.snapshots.has(&self.layout, chain);
+        if is_there {
+            looking.hold(chain.digest());
+        }
+        Ok(is_there)
+    }
+
     fn publish_blob(&self, digest: &Digest, path: &Path) -> Result<(), StoreError> {
         let mut pending = lock(&self.pending);
         fs::rename(path, self.layout.blob(digest)).on("rename", path)?;
@@ -186,7 +219,11 @@ impl Store {
         let path = self.layout.layer(&layer.diff_id);
         let other: Option<Layer> = record::read_json(&path)?;
         // Another process's record fits the snapshot that it named.
-        if !other.is_some_and(|other| self.has_bytes(&other)) {
+        let is_whole = match &other {
+            Some(other) => self.has_bytes(other)?,
+            None => false,
+        };
+        if !is_whole {
             record::write(&self.staging, &path, &lbuild_oci::json::canonical(&layer))?;
         }
         lock(&self.pending).layers.remove(&layer.diff_id);

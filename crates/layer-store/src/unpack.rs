@@ -19,7 +19,7 @@ impl Store {
     pub(crate) fn unpack_missing(&self, layers: &[DiffId]) -> Result<(), StoreError> {
         let chains = self.snapshots.chains(layers);
         for (index, chain) in chains.iter().enumerate() {
-            if !self.snapshots.has(&self.layout, chain) {
+            if !self.has_snapshot(chain)? {
                 self.unpack(&layers[..=index], chain)?;
             }
         }
@@ -64,11 +64,12 @@ impl Store {
     fn unpack(&self, layers: &[DiffId], chain: &ChainId) -> Result<(), StoreError> {
         let unpacking = self.snapshots.unpacking(chain);
         let _alone = lock(&unpacking);
-        if self.snapshots.has(&self.layout, chain) {
+        if self.has_snapshot(chain)? {
             return Ok(());
         }
         let Some(diff_id) = layers.last() else { return Ok(()) };
         let directory = self.apply(layers, |output| self.write_layer_tar(diff_id, output).map(|_| ()))?;
+        self.hold([chain.digest()])?;
         self.snapshots.stage(&self.layout, *chain, directory);
         Ok(())
     }

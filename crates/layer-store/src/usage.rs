@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::SystemTime;
 
 use rustix::fs::{AtFlags, FileType, OFlags};
 use rustix::io::Errno;
@@ -34,6 +35,11 @@ impl Usage {
 /// The disk space that the file or tree `path` takes. What cannot be read counts as nothing.
 pub(crate) fn of(path: &Path) -> Usage {
     Usage { bytes: bytes(path), count: 1 }
+}
+
+/// When `path` was changed last; long ago if it is not there.
+pub(crate) fn last_modified(path: &Path) -> SystemTime {
+    fs::metadata(path).and_then(|metadata| metadata.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// Removes the file or tree `path`, if it is there.

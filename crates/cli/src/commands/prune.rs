@@ -10,12 +10,12 @@ use crate::units;
 
 /// Removes what nothing uses, and prints how much that was.
 pub fn run(store: &Store, args: &PruneArgs) -> Result<(), Failure> {
-    let default = PruneOptions::default();
     let report = store.prune(&PruneOptions {
         all: args.all,
         untagged: args.all,
-        keep_duration: args.keep_duration.unwrap_or(default.keep_duration),
+        keep_duration: args.keep_duration,
         dry_run: args.dry_run,
+        ..PruneOptions::default()
     })?;
     let mut out = io::stdout().lock();
     out.write_all(describe(&report, args.dry_run).as_bytes())?;
