@@ -6,20 +6,31 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Which of our crates each of them may depend on.
-const ALLOWED: [(&str, &[&str]); 14] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     ("parser", &[]),
     ("oci", &[]),
     ("confined", &[]),
-    ("archive", &["confined"]),
     ("docker", &[]),
+    ("registry", &["oci"]),
+    ("archive", &["confined"]),
     ("runner", &["confined"]),
     ("build-context", &["archive", "confined", "oci"]),
     ("layer-store", &["archive", "confined", "oci"]),
-    ("importer", &["archive", "confined", "docker", "layer-store", "oci"]),
-    ("exporter", &["archive", "confined", "docker", "layer-store", "oci"]),
+    ("importer", &["archive", "confined", "docker", "layer-store", "oci", "registry"]),
+    ("exporter", &["archive", "confined", "docker", "layer-store", "oci", "registry"]),
     (
         "builder",
-        &["archive", "build-context", "confined", "importer", "layer-store", "oci", "parser", "runner"],
+        &[
+            "archive",
+            "build-context",
+            "confined",
+            "importer",
+            "layer-store",
+            "oci",
+            "parser",
+            "registry",
+            "runner",
+        ],
     ),
     (
         "cli",
@@ -32,6 +43,7 @@ const ALLOWED: [(&str, &[&str]); 14] = [
             "layer-store",
             "oci",
             "parser",
+            "registry",
             "runner",
         ],
     ),
