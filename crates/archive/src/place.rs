@@ -189,7 +189,8 @@ fn set_node(parent: BorrowedFd<'_>, name: &OsStr, header: &Header, replaced: boo
     let is_chowned = needs_chown(&stat, header);
     if is_chowned {
         let (owner, group) = (Uid::from_raw(header.uid), Gid::from_raw(header.gid));
-        fs::chownat(&node, "", Some(owner), Some(group), AtFlags::EMPTY_PATH)
+        // By its name: where owners are only remembered, a link's is remembered by its directory.
+        fs::chownat(parent, name, Some(owner), Some(group), AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|error| chown_error(error, header))?;
     }
     let is_symlink = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;

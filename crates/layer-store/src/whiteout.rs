@@ -95,9 +95,10 @@ impl Marks {
         self.is_user
     }
 
-    /// Whether an extended attribute belongs to overlayfs and must not come from outside.
+    /// Whether an extended attribute belongs to overlayfs, or is how owners are remembered, and must
+    /// not come from outside.
     pub fn is_reserved_attribute(name: &[u8]) -> bool {
-        name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
+        [&b"trusted.overlay."[..], b"user.overlay.", b"user.lbuild."].iter().any(|own| name.starts_with(own))
     }
 
     /// What the open directory is marked as.

@@ -26,6 +26,7 @@ mod kernel_views;
 mod launch;
 mod limits;
 mod output;
+mod owners;
 mod program;
 mod run;
 mod scratch;

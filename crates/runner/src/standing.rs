@@ -23,7 +23,7 @@ pub use ids::{IdRange, Ids, SubordinateIds};
 pub use mapping::Mapping;
 
 use crate::detached::Detached;
-use crate::sys;
+use crate::{owners, sys};
 
 /// Which kind of isolation is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,7 +52,7 @@ pub enum Standing {
 
 /// Why there is no standing in which a build could be done.
 #[derive(Debug, thiserror::Error)]
-#[error("no user namespace can be made, and user {uid} may do nothing without one")]
+#[error("user {uid} cannot build here: neither a user namespace with many ids nor one that makes up for them can be had")]
 pub struct NoStanding {
     uid: u32,
     source: io::Error,
@@ -79,6 +79,9 @@ pub fn take_standing(isolation: Isolation) -> Result<Standing, NoStanding> {
         return Ok(standing);
     }
     let standing = find(isolation)?;
+    if standing == Standing::SingleId {
+        owners::start().map_err(|source| NoStanding { uid: geteuid().as_raw(), source })?;
+    }
     Ok(*TAKEN.get_or_init(|| standing))
 }
 

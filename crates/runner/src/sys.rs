@@ -134,6 +134,131 @@ pub(crate) fn bring_up_loopback(socket: BorrowedFd<'_>) -> io::Result<()> {
     check(i64::from(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }))
 }
 
+/// A call that waits for an answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Notification {
+    pub(crate) id: u64,
+    /// The thread, as this process's PID namespace numbers it.
+    pub(crate) thread: i32,
+    pub(crate) number: i64,
+    pub(crate) arguments: [u64; 6],
+}
+
+/// As [`install_filter`], for one whose calls of `SECCOMP_RET_USER_NOTIF` the returned listener tells.
+///
+/// # Errors
+/// As seccomp(2); `EBUSY` where there is a listener already.
+pub(crate) fn install_listening_filter(program: &[sock_filter]) -> io::Result<OwnedFd> {
+    let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
+    let install = |flags: libc::c_ulong| {
+        // SAFETY: `program` points to `length` instructions, which the kernel copies during the call.
+        unsafe {
+            libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
+        }
+    };
+    let listening = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    // From Linux 5.19 on, a signal does not interrupt a call that is being answered.
+    let mut result = install(listening | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
+    if result == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL) {
+        result = install(listening);
+    }
+    check(result)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(result as RawFd) })
+}
+
+/// Waits for a call.
+///
+/// # Errors
+/// `ENOENT` if the caller was killed meanwhile.
+pub(crate) fn receive_notification(listener: BorrowedFd<'_>) -> io::Result<Notification> {
+    // SAFETY: all-zero bytes are a valid `seccomp_notif`, a structure of plain numbers.
+    let mut call: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: the request writes a `seccomp_notif`, which `call` is.
+    check(i64::from(unsafe {
+        libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut call)
+    }))?;
+    let thread = call.pid.cast_signed();
+    Ok(Notification { id: call.id, thread, number: call.data.nr.into(), arguments: call.data.args })
+}
+
+/// Whether the caller still waits.
+///
+/// # Errors
+/// `ENOENT` if it does not.
+pub(crate) fn is_notification_valid(listener: BorrowedFd<'_>, id: u64) -> io::Result<()> {
+    // SAFETY: the request reads a number, which `id` is.
+    check(i64::from(unsafe {
+        libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const id)
+    }))
+}
+
+/// Has the kernel do a waiting call.
+///
+/// # Errors
+/// `ENOENT` if the caller is gone.
+pub(crate) fn continue_call(listener: BorrowedFd<'_>, id: u64) -> io::Result<()> {
+    let flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
+    respond(listener, libc::seccomp_notif_resp { id, val: 0, error: 0, flags })
+}
+
+/// Has a waiting call return a value.
+///
+/// # Errors
+/// As [`continue_call`].
+pub(crate) fn answer_call(listener: BorrowedFd<'_>, id: u64, val: i64) -> io::Result<()> {
+    respond(listener, libc::seccomp_notif_resp { id, val, error: 0, flags: 0 })
+}
+
+/// Has a waiting call fail.
+///
+/// # Errors
+/// As [`continue_call`].
+pub(crate) fn fail_call(listener: BorrowedFd<'_>, id: u64, errno: i32) -> io::Result<()> {
+    respond(listener, libc::seccomp_notif_resp { id, val: 0, error: -errno, flags: 0 })
+}
+
+fn respond(listener: BorrowedFd<'_>, answer: libc::seccomp_notif_resp) -> io::Result<()> {
+    // SAFETY: the request reads a `seccomp_notif_resp`, which `answer` is.
+    check(i64::from(unsafe {
+        libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw const answer)
+    }))
+}
+
+/// Has a waiting call return a descriptor of `file` in the caller, with the flags `flags`.
+///
+/// # Errors
+/// As [`continue_call`]; `EMFILE` if the caller has too many.
+pub(crate) fn answer_with_file(
+    listener: BorrowedFd<'_>,
+    id: u64,
+    file: BorrowedFd<'_>,
+    flags: u32,
+) -> io::Result<()> {
+    /// Source: linux/seccomp.h
+    const SEND: u32 = 1 << 1;
+    let srcfd = file.as_raw_fd().cast_unsigned();
+    let given = libc::seccomp_notif_addfd { id, flags: SEND, srcfd, newfd: 0, newfd_flags: flags };
+    // SAFETY: the request reads a `seccomp_notif_addfd`, which `given` is.
+    check(i64::from(unsafe {
+        libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ADDFD, &raw const given)
+    }))
+}
+
+/// Closes every file descriptor beyond standard error except `kept`. To be called only in a process
+/// that was just forked, and where no other value in use owns one.
+///
+/// # Errors
+/// As close_range(2).
+pub(crate) fn close_all_but(kept: RawFd) -> io::Result<()> {
+    if kept > 3 {
+        // SAFETY: takes plain numbers. Our one caller owns no other descriptor.
+        check(unsafe { libc::syscall(libc::SYS_close_range, 3, kept - 1, 0) })?;
+    }
+    close_from(kept + 1)
+}
+
 fn check(result: i64) -> io::Result<()> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
