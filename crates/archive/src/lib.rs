@@ -35,5 +35,6 @@ pub use inspect::read_xattrs;
 pub use limits::Limits;
 pub use place::{Placed, link, place, set_metadata};
 pub use reader::{Entry, Reader};
+pub use remove::remove;
 pub use unpack::Unpacker;
 pub use writer::{EntryWriter, Writer};

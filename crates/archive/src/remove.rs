@@ -22,7 +22,7 @@ const DIRECTORY_FLAGS: OFlags =
 /// # Errors
 /// `NotFound` if there is nothing; `InvalidInput` if the name is not one component; else as the system
 /// calls, after some of it was removed.
-pub(crate) fn remove(parent: impl AsFd, name: &OsStr) -> io::Result<()> {
+pub fn remove(parent: impl AsFd, name: &OsStr) -> io::Result<()> {
     check_name(name)?;
     let name = CString::new(name.as_bytes())?;
     match unlink(parent.as_fd(), &name)? {

@@ -101,6 +101,10 @@ impl<'a> Solver<'a> {
                         memory and is copied afterwards";
             events(BuildEvent::Note(note.to_owned()));
         }
+        if store.copies() {
+            let note = "overlays cannot be mounted here: each step works in a copy of its layers";
+            events(BuildEvent::Note(note.to_owned()));
+        }
         let parallel = match request.parallel {
             0 => std::thread::available_parallelism().map_or(2, |count| count.get().max(2)),
             count => count,

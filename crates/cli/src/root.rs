@@ -4,7 +4,7 @@ use std::env;
 use std::fs;
 use std::path::PathBuf;
 
-use lbuild_layer_store::{Store, StoreOptions};
+use lbuild_layer_store::{Ownership, Store, StoreOptions, Trees};
 use lbuild_runner::Standing;
 
 use crate::args::{GlobalArgs, Isolation};
@@ -19,7 +19,11 @@ pub fn open(global: &GlobalArgs) -> Result<Store, Failure> {
         _ => default_root()?,
     };
     let standing = standing(global)?;
-    let options = StoreOptions { userxattr: standing == Standing::Bare || in_user_namespace() };
+    let options = StoreOptions {
+        userxattr: standing == Standing::Bare || in_user_namespace(),
+        ownership: if standing == Standing::SingleId { Ownership::Noted } else { Ownership::Real },
+        trees: if standing == Standing::Bare { Trees::Copies } else { Trees::Overlays },
+    };
     Ok(Store::open(&root, options)?)
 }
 

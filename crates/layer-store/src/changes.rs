@@ -29,7 +29,7 @@ impl ActiveSnapshot {
         &self,
         visit: &mut dyn FnMut(PathBuf, File) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut levels: Vec<Level> = Level::open(self.upper(), c".", Vec::new())?.into_iter().collect();
+        let mut levels: Vec<Level> = Level::open(self.upper()?, c".", Vec::new())?.into_iter().collect();
         while let Some(level) = levels.last_mut() {
             let Some(name) = level.names.next() else {
                 levels.pop();

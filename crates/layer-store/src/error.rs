@@ -34,8 +34,8 @@ pub enum StoreError {
     },
     /// What layers delete is marked in the store as this process cannot see it.
     #[error(
-        "the store {path} keeps its marks in {found} attributes, and this process needs {expected} ones: use \
-         another store for rootless builds"
+        "the store {path} keeps its marks in {found} attributes, and this process needs {expected} ones: each \
+         way to be root needs a store of its own"
     )]
     OtherMarks {
         /// The store's directory.

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use crate::error::OnPath;
 use crate::layout::Layout;
-use crate::{StoreError, lock, staging};
+use crate::{Ownership, StoreError, StoreOptions, lock, staging};
 
 /// The format that this code writes. A change that an earlier lbuild would get wrong is another number,
 /// with a way from the one before in [`upgrade`].
@@ -22,12 +22,12 @@ const VERSION: u32 = 2;
 /// Beside other files of these names a store may begin: they are its own, or the file system's.
 const HARMLESS: [&str; 3] = ["version", "marks", "lost+found"];
 
-/// Reads what the store in `layout` is, or makes it one if it is empty. `is_user` tells whether
-/// overlayfs has its marks in `user.*` here.
+/// Reads what the store in `layout` is, or makes it one if it is empty. `options` say
+/// where overlayfs has its marks here, and whose the files are.
 ///
 /// # Errors
 /// [`StoreError::NotAStore`], [`StoreError::NewerVersion`] or [`StoreError::OtherMarks`].
-pub(crate) fn check(layout: &Layout, is_user: bool) -> Result<(), StoreError> {
+pub(crate) fn check(layout: &Layout, options: StoreOptions) -> Result<(), StoreError> {
     let version = match read(&layout.version())? {
         Some(version) => version,
         None => {
@@ -43,7 +43,11 @@ pub(crate) fn check(layout: &Layout, is_user: bool) -> Result<(), StoreError> {
             return Err(StoreError::NewerVersion { path, found: version, supported: VERSION });
         }
     }
-    let expected = if is_user { "user" } else { "trusted" };
+    let expected = match (options.userxattr, options.ownership) {
+        (false, _) => "trusted",
+        (true, Ownership::Real) => "user",
+        (true, Ownership::Noted) => "user, with noted owners",
+    };
     let found = match read(&layout.marks())? {
         Some(found) => found,
         None => write_first(layout, &layout.marks(), expected)?,

@@ -23,7 +23,7 @@ impl Layout {
         self.root.join("version")
     }
 
-    /// Which attributes overlayfs marks snapshots with: `trusted` or `user`.
+    /// Which attributes overlayfs marks snapshots with, `trusted` or `user`, and whether owners are noted.
     pub fn marks(&self) -> PathBuf {
         self.root.join("marks")
     }

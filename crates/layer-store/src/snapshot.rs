@@ -1,14 +1,16 @@
 //! Merged trees: a writable one for a step, a read-only one to look at.
 
+use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use lbuild_confined::Root;
-use lbuild_oci::DiffId;
+use lbuild_oci::{ChainId, DiffId};
 use rustix::fs::{Mode, OFlags, Stat};
 
 use crate::below::Below;
+use crate::copied::{self, CopiedTree};
 use crate::error::OnPath;
 use crate::overlay::{Lower, MAX_LOWERS, Overlay};
 use crate::pack::{Packed, TarSink};
@@ -42,6 +44,8 @@ pub struct ActiveSnapshot {
     root: Root,
     parent: Vec<DiffId>,
     stubs: Stubs,
+    /// The tree, where it is none of an overlay.
+    copied: Option<CopiedTree>,
     /// After `root`, whose mount must go first.
     workspace: Workspace,
 }
@@ -67,8 +71,14 @@ impl ActiveSnapshot {
     }
 
     /// What the step wrote, in overlayfs's form.
-    pub(crate) fn upper(&self) -> BorrowedFd<'_> {
-        self.workspace.upper()
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], where what a step changed must be found first.
+    pub(crate) fn upper(&self) -> Result<BorrowedFd<'_>, StoreError> {
+        if let Some(copied) = &self.copied {
+            copied.collect(self.workspace.upper())?;
+        }
+        Ok(self.workspace.upper())
     }
 
     /// The layers below, bottom first.
@@ -115,14 +125,27 @@ impl Store {
         let stubs = Stubs::new(options)?;
         self.check_count(layers, &stubs)?;
         self.unpack_missing(layers)?;
-        let workspace = Workspace::new(&self.staging, self.is_nested, &self.root_stat(layers)?)?;
-        if self.is_nested {
+        let is_in_memory = self.works_in_memory();
+        let workspace = Workspace::new(&self.staging, is_in_memory, &self.root_stat(layers)?)?;
+        if self.copies() {
+            let copied = CopiedTree::new(&self.staging, &self.sources(layers, &stubs)?, self.marks)?;
+            let root = Root::from_fd(copied.open()?);
+            return Ok(ActiveSnapshot {
+                root,
+                parent: layers.to_vec(),
+                stubs,
+                copied: Some(copied),
+                workspace,
+            });
+        }
+        if is_in_memory {
             self.seed(workspace.upper(), layers)?;
             workspace.restore_root()?;
         }
         let writable = (workspace.upper(), workspace.work());
         let mount = self.merge(layers, &stubs, Some(writable), SOURCE)?;
-        Ok(ActiveSnapshot { root: Root::from_fd(mount), parent: layers.to_vec(), stubs, workspace })
+        let (root, parent) = (Root::from_fd(mount), layers.to_vec());
+        Ok(ActiveSnapshot { root, parent, stubs, copied: None, workspace })
     }
 
     /// A read-only tree of `layers`, bottom first, which are unpacked if they are not yet; without
@@ -150,13 +173,14 @@ impl Store {
         active: ActiveSnapshot,
         options: &CommitOptions,
     ) -> Result<Option<Layer>, StoreError> {
-        let ActiveSnapshot { root, parent, stubs, workspace } = active;
+        active.upper()?;
+        let ActiveSnapshot { root, parent, stubs, copied, workspace } = active;
         drop(root);
         workspace.restore_root()?;
         if directory::is_empty(workspace.upper()).on("read", "the upper directory")? {
             return Ok(None);
         }
-        let packed = self.seal(&parent, &stubs, &workspace, options)?;
+        let packed = self.seal(&parent, &stubs, &workspace, copied.as_ref(), options)?;
         if packed.entries == 0 {
             return Ok(None);
         }
@@ -199,12 +223,17 @@ impl Store {
         parent: &[DiffId],
         stubs: &Stubs,
         workspace: &Workspace,
+        copied: Option<&CopiedTree>,
         options: &CommitOptions,
     ) -> Result<Packed, StoreError> {
         let open_layers = || self.look(parent, &Stubs::default()).and_then(|found| self.or_empty(found));
         let open_layers: Option<&dyn Fn() -> Result<OwnedFd, StoreError>> =
             if stubs.is_empty() { None } else { Some(&open_layers) };
-        let below = Below::new(self.look(parent, stubs)?, open_layers);
+        let full = match copied {
+            Some(copied) => Some(copied.open_reference()?),
+            None => self.look(parent, stubs)?,
+        };
+        let below = Below::new(full, open_layers);
         let mut sink = TarSink::new(None);
         seal::seal(workspace.upper(), &below, self.marks, options.latest_mtime, &mut sink)?;
         sink.finish()
@@ -241,6 +270,9 @@ impl Store {
         writable: Option<(BorrowedFd<'_>, BorrowedFd<'_>)>,
         source: &str,
     ) -> Result<OwnedFd, StoreError> {
+        if let Some(unions) = &self.unions {
+            return self.union(layers, stubs, unions);
+        }
         let chains = self.snapshots.chains(layers);
         let known = self.snapshots.known();
         let mut lowers: Vec<Lower<'_>> = Vec::with_capacity(layers.len() + 2);
@@ -255,6 +287,48 @@ impl Store {
         lowers.splice(0..0, missing.map(|empty| Lower::Path(empty.clone())));
         Overlay { lowers, writable, userxattr: self.options.userxattr, source, scratch: self.staging.path() }
             .mount()
+    }
+
+    /// The directory that shows `layers` by links; kept until the store is closed.
+    fn union(
+        &self,
+        layers: &[DiffId],
+        stubs: &Stubs,
+        unions: &Mutex<HashMap<ChainId, PathBuf>>,
+    ) -> Result<OwnedFd, StoreError> {
+        let chain = self.snapshots.chains(layers).pop().filter(|_| stubs.is_empty());
+        // Whoever needs the same waits.
+        let mut known = lock(unions);
+        let path = match chain.and_then(|chain| known.get(&chain).cloned()) {
+            Some(path) => path,
+            None => {
+                let made = copied::linked(&self.staging, &self.sources(layers, stubs)?, self.marks)?.keep();
+                known.extend(chain.map(|chain| (chain, made.clone())));
+                made
+            }
+        };
+        directory::open(&path).on("open", path)
+    }
+
+    /// The directories that a tree is put together of, bottom first.
+    fn sources(&self, layers: &[DiffId], stubs: &Stubs) -> Result<Vec<OwnedFd>, StoreError> {
+        let open = |fd: &OwnedFd| {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            rustix::fs::openat(fd, c".", flags, Mode::empty()).on("open", "the mount points")
+        };
+        let mut sources: Vec<OwnedFd> = stubs.below.iter().map(open).collect::<Result<_, _>>()?;
+        let known = self.snapshots.known();
+        for (chain, layer) in self.snapshots.chains(layers).iter().zip(layers) {
+            let path = known.path(chain).ok_or(StoreError::UnknownLayer(*layer))?;
+            sources.push(directory::open(path).on("open", path)?);
+        }
+        if let Some(stubs) = &stubs.above {
+            sources.push(open(stubs)?);
+        }
+        if layers.is_empty() {
+            sources.insert(0, directory::open(&self.empty[0]).on("open", &self.empty[0])?);
+        }
+        Ok(sources)
     }
 
     /// What the root of a new tree begins as: what the topmost layer's is.

@@ -14,6 +14,7 @@ use crate::cache::CacheRecord;
 use crate::error::OnPath;
 use crate::layout::Layout;
 use crate::lock::{Looking, StoreLock};
+use crate::overlay::{Lower, Overlay};
 use crate::snapshots::{Snapshots, lock};
 use crate::staging::Staging;
 use crate::whiteout::Marks;
@@ -27,6 +28,30 @@ const OVERLAY_MAGIC: i64 = 0x794c_7630;
 pub struct StoreOptions {
     /// Whether this process is in a user namespace, where overlayfs keeps its marks in `user.*`.
     pub userxattr: bool,
+    /// Whose files the snapshots hold.
+    pub ownership: Ownership,
+    /// How trees are made.
+    pub trees: Trees,
+}
+
+/// Whose files the snapshots of a store hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Ownership {
+    /// Their owners', on this disk.
+    #[default]
+    Real,
+    /// This user's: the owners are noted beside the files, and only lbuild shows them.
+    Noted,
+}
+
+/// How the trees that steps work in are made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Trees {
+    /// By overlays; where the kernel refuses them to a user namespace, by copying.
+    #[default]
+    Overlays,
+    /// By copying the layers: slower, and every step takes the place of a whole image meanwhile.
+    Copies,
 }
 
 /// A store of layers, snapshots, cache records and images, shared by the threads of a process and,
@@ -41,6 +66,8 @@ pub struct Store {
     pub(crate) is_nested: bool,
     /// Two empty directories: an overlay takes no directory twice.
     pub(crate) empty: [PathBuf; 2],
+    /// Where no overlay can be mounted: directories that show stacks of layers, by links.
+    pub(crate) unions: Option<Mutex<HashMap<ChainId, PathBuf>>>,
     pub(crate) staging: Arc<Staging>,
     /// The store's directory, open since before anything was written: syncfs then tells of every write
     /// that failed meanwhile.
@@ -88,7 +115,7 @@ impl Store {
         let layout = Layout::new(root.canonicalize().on("open", root)?);
         check_owner(layout.root())?;
         let disk = File::open(layout.root()).on("open", layout.root())?;
-        format::check(&layout, options.userxattr)?;
+        format::check(&layout, options)?;
         let directories =
             [layout.snapshots(), layout.layers(), layout.blobs(), layout.images(), layout.names()];
         for directory in directories.into_iter().chain([layout.cache(), layout.tmp()]) {
@@ -106,12 +133,15 @@ impl Store {
             directory::create(directory).on("create", directory)?;
         }
         let is_nested = is_overlay(layout.root())?;
+        let copies = options.trees == Trees::Copies
+            || (options.userxattr && !can_mount(&empty, staging.path(), options.userxattr)?);
         Ok(Self {
             marks: Marks::new(options.userxattr, is_nested),
             layout,
             options,
             is_nested,
             empty,
+            unions: copies.then(Mutex::default),
             staging,
             disk,
             snapshots: Snapshots::default(),
@@ -132,7 +162,13 @@ impl Store {
     /// Whether steps work in memory and are copied afterwards, since the store lies on an overlay, as
     /// in a container without a volume: slower, and bounded by the memory. People should be told.
     pub fn works_in_memory(&self) -> bool {
-        self.is_nested
+        self.is_nested && !self.copies()
+    }
+
+    /// Whether the trees that steps work in are copied, since no overlay can be mounted. People should
+    /// be told.
+    pub fn copies(&self) -> bool {
+        self.unions.is_some()
     }
 
     /// A new, empty directory on the store's disk, mode 755, that is removed when this store is closed.
@@ -246,6 +282,17 @@ fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     // Where it cannot be raised, only deep trees fail, and say so.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+/// Whether the kernel mounts overlays for this process.
+fn can_mount(empty: &[PathBuf; 2], scratch: &Path, userxattr: bool) -> Result<bool, StoreError> {
+    let lowers = empty.iter().cloned().map(Lower::Path).collect();
+    let overlay = Overlay { lowers, writable: None, userxattr, source: "lbuild", scratch };
+    match overlay.mount() {
+        Ok(_) => Ok(true),
+        Err(StoreError::Mount { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn is_overlay(path: &Path) -> Result<bool, StoreError> {

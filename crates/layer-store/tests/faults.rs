@@ -103,7 +103,7 @@ fn a_step_in_a_user_namespace_is_kept_as_one_outside_is() {
 }
 
 fn build_in_user_namespace(path: &Path) {
-    let store = Store::open(path, StoreOptions { userxattr: true }).unwrap();
+    let store = Store::open(path, StoreOptions { userxattr: true, ..StoreOptions::default() }).unwrap();
     let bed = Bed { store, directory: tempfile::tempdir().unwrap() };
     let capability = "setfattr -n security.capability -v 0x0100000200040000000000000000000000000000";
     let base = bed.with(&[], "mkdir d; echo 1 > d/one; echo 2 > f; cp /bin/true tool");

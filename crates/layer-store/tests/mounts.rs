@@ -131,7 +131,7 @@ fn a_store_on_an_overlay_works_in_memory_and_keeps_the_same_layers() {
 #[test]
 fn user_extended_attributes_serve_where_trusted_ones_are_not_allowed() {
     let directory = tempfile::tempdir().unwrap();
-    let options = StoreOptions { userxattr: true };
+    let options = StoreOptions { userxattr: true, ..StoreOptions::default() };
     let store = Store::open(&directory.path().join("store"), options).unwrap();
     let bed = Bed { store, directory };
     let stack = bed.with(&[], "mkdir d; echo 1 > d/one; echo 2 > f");

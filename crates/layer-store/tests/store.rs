@@ -446,7 +446,7 @@ fn a_store_that_is_none_of_ours_is_not_opened() {
     assert!(matches!(result, Err(StoreError::NewerVersion { found, .. }) if found == "3"));
 
     std::fs::write(root.join("version"), "1\n").unwrap();
-    let result = Store::open(root, StoreOptions { userxattr: true });
+    let result = Store::open(root, StoreOptions { userxattr: true, ..StoreOptions::default() });
     assert!(matches!(result, Err(StoreError::OtherMarks { found, .. }) if found == "trusted"));
 
     std::os::unix::fs::chown(root, Some(1234), None).unwrap();

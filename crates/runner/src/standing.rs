@@ -52,7 +52,9 @@ pub enum Standing {
 
 /// Why there is no standing in which a build could be done.
 #[derive(Debug, thiserror::Error)]
-#[error("user {uid} cannot build here: neither a user namespace with many ids nor one that makes up for them can be had")]
+#[error(
+    "user {uid} cannot build here: neither a user namespace with many ids nor one that makes up for them can be had"
+)]
 pub struct NoStanding {
     uid: u32,
     source: io::Error,

@@ -153,9 +153,7 @@ pub(crate) fn install_listening_filter(program: &[sock_filter]) -> io::Result<Ow
     let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
     let install = |flags: libc::c_ulong| {
         // SAFETY: `program` points to `length` instructions, which the kernel copies during the call.
-        unsafe {
-            libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
-        }
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) }
     };
     let listening = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
     // From Linux 5.19 on, a signal does not interrupt a call that is being answered.

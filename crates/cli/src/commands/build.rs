@@ -128,8 +128,8 @@ fn tell_how_runs_are_kept(global: &GlobalArgs, args: &BuildArgs) -> Result<(), F
             "there are no subordinate ids here: other owners of files are remembered, not real (see `lbuild doctor`)"
         }
         Standing::Bare => {
-            "neither namespaces nor mounts are allowed here: a RUN is kept apart by chroot alone, and trees are \
-             copied (see `lbuild doctor`)"
+            "neither namespaces nor mounts are allowed here: a RUN is kept apart by chroot alone (see `lbuild \
+             doctor`)"
         }
     };
     if !args.quiet && args.progress != ProgressStyle::Rawjson {

@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, mkdirat, mknodat, open, openat, statat, symlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, Stat, fstat, mkdirat, mknodat, open, openat, statat, symlinkat,
+};
 use rustix::io::Errno;
 
 use super::people::Person;
@@ -64,8 +66,7 @@ pub(super) fn create(
 fn give(file: OwnedFd, place: Option<Place>, person: &Person) -> rustix::io::Result<OwnedFd> {
     let stat = fstat(&file)?;
     let inherited = place.as_ref().and_then(|place| group_of(place, &place.directory));
-    let owner =
-        Owner { uid: person.user.file_system, gid: inherited.unwrap_or(person.group.file_system) };
+    let owner = Owner { uid: person.user.file_system, gid: inherited.unwrap_or(person.group.file_system) };
     let opened = Opened { file, place };
     record::write(&opened, &stat, owner)?;
     Ok(opened.file)

@@ -68,12 +68,7 @@ const OPENING: &[(i64, u32)] = &[(libc::SYS_openat, 2)];
 /// Calls through another architecture's table are not asked about: a 32-bit program sees the kernel's
 /// owners.
 pub(super) fn program() -> Vec<sock_filter> {
-    let mut program = vec![
-        load(ARCH),
-        jump(BPF_JEQ, NATIVE, 1, 0),
-        finish(SECCOMP_RET_ALLOW),
-        load(NUMBER),
-    ];
+    let mut program = vec![load(ARCH), jump(BPF_JEQ, NATIVE, 1, 0), finish(SECCOMP_RET_ALLOW), load(NUMBER)];
     for number in ALWAYS.iter().chain(OLD) {
         program.push(jump(BPF_JEQ, *number as u32, 0, 1));
         program.push(finish(SECCOMP_RET_USER_NOTIF));

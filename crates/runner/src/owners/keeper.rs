@@ -130,12 +130,7 @@ impl Keeper {
 
     /// Calls that newer architectures do without; `None` for others.
     #[cfg(target_arch = "x86_64")]
-    fn answer_old(
-        &mut self,
-        target: Target,
-        number: i64,
-        args: [u64; 6],
-    ) -> Option<Result<Answer, Errno>> {
+    fn answer_old(&mut self, target: Target, number: i64, args: [u64; 6]) -> Option<Result<Answer, Errno>> {
         const HERE: i32 = libc::AT_FDCWD;
         let owner = [args[1], args[2]];
         Some(match number {
@@ -286,7 +281,13 @@ impl Keeper {
         }
     }
 
-    fn make_link(&mut self, target: Target, content: u64, directory: i32, path: u64) -> Result<Answer, Errno> {
+    fn make_link(
+        &mut self,
+        target: Target,
+        content: u64,
+        directory: i32,
+        path: u64,
+    ) -> Result<Answer, Errno> {
         self.forget(target, directory, path);
         if self.people.is_empty() {
             return Ok(Answer::Continue);
@@ -313,7 +314,8 @@ impl Keeper {
     ) -> Result<Answer, Errno> {
         let Some(person) = self.somebody(target) else { return Ok(Answer::Continue) };
         // Where there is no directory for it, the kernel says so.
-        let Ok(place) = target.path(path).and_then(|path| self.home.open_place(target, directory, &path)) else {
+        let Ok(place) = target.path(path).and_then(|path| self.home.open_place(target, directory, &path))
+        else {
             return Ok(Answer::Continue);
         };
         let made = creation::create(target, place, flags, mode, &person)?;
@@ -321,9 +323,8 @@ impl Keeper {
     }
 
     fn rename(&self, target: Target, from: (i32, u64), to: (i32, u64)) -> Answer {
-        let place = |(directory, path): (i32, u64)| {
-            self.home.open_place(target, directory, &target.path(path)?)
-        };
+        let place =
+            |(directory, path): (i32, u64)| self.home.open_place(target, directory, &target.path(path)?);
         if let (Ok(from), Ok(to)) = (place(from), place(to)) {
             let _ = record::moved((&from.directory, &from.name), Some((&to.directory, &to.name)));
         }

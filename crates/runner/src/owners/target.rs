@@ -78,11 +78,14 @@ impl Home {
     }
 
     /// Opens the directory in which the target makes or changes `path`.
-    pub(super) fn open_place(&self, target: Target, directory: i32, path: &[u8]) -> rustix::io::Result<Place> {
+    pub(super) fn open_place(
+        &self,
+        target: Target,
+        directory: i32,
+        path: &[u8],
+    ) -> rustix::io::Result<Place> {
         let base = if path.starts_with(b"/") { None } else { Some(target.file(directory)?) };
-        self.visit(target, |_| {
-            Place::open(base.as_ref().map_or(CWD, AsFd::as_fd), path).ok_or(Errno::NOENT)
-        })
+        self.visit(target, |_| Place::open(base.as_ref().map_or(CWD, AsFd::as_fd), path).ok_or(Errno::NOENT))
     }
 }
 
