@@ -52,6 +52,11 @@ impl Dockerd {
         format!("unix://{}", self.run.join("docker.sock").display())
     }
 
+    /// The daemon's process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     fn wait_until_ready(&mut self, log: &Path) -> Result<(), Failure> {
         let start = Instant::now();
         loop {

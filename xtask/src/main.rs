@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line program")]
 
+mod bench;
 mod cases;
 mod command;
 mod conformance;
@@ -39,6 +40,10 @@ Usage:
   cargo xtask conformance [CASE...]
       Run the conformance cases in ../shared/conformance, all or by name or glob.
 
+  cargo xtask bench [WORKLOAD...] [--runs N]
+      Build the workloads with lbuild, Docker's two builders and Buildah in turn
+      and write bench/REPORT.md and bench/chart.svg.
+
   cargo xtask deny
       Check the dependencies' licences and sources by deny.toml; installs
       cargo-deny if it is missing.
@@ -72,6 +77,7 @@ fn dispatch(arguments: &[String]) -> Result<bool, Failure> {
             let lbuild = workspace::build_release()?;
             conformance::run(&lbuild, rest).map(Counts::is_success)
         }
+        "bench" => bench::run(rest).map(|()| true),
         "deny" => deny::check().map(|()| true),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");

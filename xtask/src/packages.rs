@@ -31,6 +31,10 @@ pub const TEST_TOOLS: [Package; 12] = [
     Package { name: "libcap2-bin", program: "setcap" },
 ];
 
+/// What the measurements need besides Docker: another builder, and what makes a root file system.
+pub const BENCH_TOOLS: [Package; 3] =
+    [MMDEBSTRAP, Package { name: "buildah", program: "buildah" }, Package { name: "time", program: "time" }];
+
 /// The Docker daemon and client, and the runtime that the daemon uses.
 pub const DOCKER: [Package; 2] =
     [Package { name: "docker.io", program: "dockerd" }, Package { name: "runc", program: "runc" }];
