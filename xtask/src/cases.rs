@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::command::{Failure, command, run};
+use crate::workspace::entries;
 
 /// Cases that are left out, and why.
 const LEFT_OUT: [(&str, &str); 1] = [(
@@ -84,17 +85,6 @@ fn drop_label(file: &Path) -> Result<bool, Failure> {
     }
     fs::write(file, expected.to_string()).map_err(Failure::of(format!("cannot write {}", file.display())))?;
     Ok(true)
-}
-
-/// The entries of a folder, sorted.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let failed = || Failure::of(format!("cannot read {}", folder.display()));
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed())? {
-        paths.push(entry.map_err(failed())?.path());
-    }
-    paths.sort();
-    Ok(paths)
 }
 
 #[cfg(test)]

@@ -13,12 +13,15 @@ mod counts;
 mod demo;
 mod deny;
 mod dockerd;
+mod fuzz;
 mod packages;
 mod rootfs;
+mod seeds;
 mod suite;
 mod workspace;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use command::Failure;
 use counts::Counts;
@@ -34,8 +37,9 @@ Usage:
 
   cargo xtask test [--without-docker] [FILTER...]
       Install what the tests need, start a Docker daemon for them alone, run
-      every test and the conformance cases, stop the daemon. The last line is
-      `N passed, N failed`. With FILTERs, only tests whose names contain one.
+      every test and the conformance cases, stop the daemon, and give hostile
+      input to each fuzz target for a few seconds. The last line is `N passed,
+      N failed`. With FILTERs, only tests whose names contain one.
 
   cargo xtask conformance [CASE...]
       Run the conformance cases in ../shared/conformance, all or by name or glob.
@@ -43,6 +47,10 @@ Usage:
   cargo xtask bench [WORKLOAD...] [--runs N]
       Build the workloads with lbuild, Docker's two builders and Buildah in turn
       and write bench/REPORT.md and bench/chart.svg.
+
+  cargo xtask fuzz [--seconds N] [TARGET...]
+      Give hostile input to each fuzz target, or to those named, for N seconds
+      (10) each. What it learned is kept below target/fuzz and goes on from.
 
   cargo xtask deny
       Check the dependencies' licences and sources by deny.toml; installs
@@ -78,6 +86,11 @@ fn dispatch(arguments: &[String]) -> Result<bool, Failure> {
             conformance::run(&lbuild, rest).map(Counts::is_success)
         }
         "bench" => bench::run(rest).map(|()| true),
+        "fuzz" => {
+            let (seconds, names) = number(rest, "--seconds")?;
+            let time = seconds.map_or(fuzz::SHORT, Duration::from_secs);
+            fuzz::fuzz(names, time).map(Counts::is_success)
+        }
         "deny" => deny::check().map(|()| true),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
@@ -92,5 +105,16 @@ fn flag(arguments: &[String], name: &str) -> Result<bool, Failure> {
     match arguments.iter().find(|argument| *argument != name) {
         Some(other) => Err(Failure(format!("unknown argument {other:?}\n\n{USAGE}"))),
         None => Ok(!arguments.is_empty()),
+    }
+}
+
+/// The number behind the option `name`, if that comes first, and the arguments after it.
+fn number<'a>(arguments: &'a [String], name: &str) -> Result<(Option<u64>, &'a [String]), Failure> {
+    match arguments {
+        [option, value, rest @ ..] if option == name => match value.parse() {
+            Ok(number) => Ok((Some(number), rest)),
+            Err(_) => Err(Failure(format!("{name} takes a number, not {value:?}\n\n{USAGE}"))),
+        },
+        _ => Ok((None, arguments)),
     }
 }

@@ -8,6 +8,7 @@ use crate::command::{Failure, run_quietly};
 use crate::conformance;
 use crate::counts::Counts;
 use crate::dockerd::Dockerd;
+use crate::fuzz;
 use crate::packages;
 use crate::rootfs;
 use crate::workspace::{self, cargo};
@@ -15,8 +16,8 @@ use crate::workspace::{self, cargo};
 /// The module that holds the tests which need Docker.
 const DOCKER_TESTS: &str = "against_docker::";
 
-/// Runs the tests whose names contain one of `filters`, all if there are none, and the
-/// conformance cases if all. Returns whether none failed.
+/// Runs the tests whose names contain one of `filters`. Without filters, runs all of them, the
+/// conformance cases, and each fuzz target for a short time. Returns whether none failed.
 pub fn run(without_docker: bool, filters: &[String]) -> Result<bool, Failure> {
     packages::ensure(&packages::TEST_TOOLS)?;
     let lbuild = workspace::build_release()?;
@@ -27,6 +28,7 @@ pub fn run(without_docker: bool, filters: &[String]) -> Result<bool, Failure> {
     drop(docker);
     if filters.is_empty() {
         counts += conformance(&lbuild)?;
+        counts += fuzz::fuzz(&[], fuzz::SHORT)?;
     }
     let skipped = if without_docker { tests_not_run()? } else { Vec::new() };
     report(counts, &skipped);

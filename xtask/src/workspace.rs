@@ -1,5 +1,6 @@
 //! Where the workspace's own things stand, and the release binary.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,9 +14,20 @@ pub fn root() -> &'static Path {
 /// A folder below cargo's target folder, made if it is missing.
 pub fn target(name: &str) -> Result<PathBuf, Failure> {
     let folder = target_folder().join(name);
-    std::fs::create_dir_all(&folder)
+    fs::create_dir_all(&folder)
         .map_err(Failure::of(format!("cannot make the folder {}", folder.display())))?;
     Ok(folder)
+}
+
+/// The entries of a folder, sorted.
+pub fn entries(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let failed = || Failure::of(format!("cannot read {}", folder.display()));
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed())? {
+        paths.push(entry.map_err(failed())?.path());
+    }
+    paths.sort();
+    Ok(paths)
 }
 
 /// Cargo, with the workspace as its current folder.

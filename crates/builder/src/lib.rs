@@ -41,6 +41,7 @@ use lbuild_parser::Diagnostic;
 pub use lbuild_runner::Cancel;
 
 pub use access::git_access;
+pub use copy::{ModeChange, ModeError};
 pub use error::BuildError;
 pub use event::{BuildEvent, LayerSummary, PlannedStep, StepId, Stream};
 pub use outline::{Outline, OutlineArgument, OutlineMount, Target, targets};

@@ -36,7 +36,7 @@ use lbuild_oci::{Digest, Hasher};
 
 pub use apply::CopyReport;
 pub use error::CopyError;
-pub use mode::ModeChange;
+pub use mode::{ModeChange, ModeError};
 
 use apply::Copier;
 use cancel::IsCancelled;
