@@ -31,11 +31,23 @@ impl Context {
     /// [`ContextError::Read`] for a directory that cannot be read.
     pub fn list(&self) -> Result<Vec<Listed>, ContextError> {
         let mut listed = Vec::new();
-        self.list_directory(Path::new(""), &mut listed)?;
+        // What is still to be listed, the next one last: a folder may be deeper than a stack.
+        let mut pending = self.list_directory(Path::new(""))?;
+        while let Some(next) = pending.pop() {
+            if next.is_visible && next.metadata.is_directory() {
+                let below = self.list_directory(&next.path)?;
+                listed.push(next);
+                pending.extend(below);
+            } else {
+                listed.push(next);
+            }
+        }
         Ok(listed)
     }
 
-    fn list_directory(&self, directory: &Path, listed: &mut Vec<Listed>) -> Result<(), ContextError> {
+    /// The entries of one directory, the last one first.
+    fn list_directory(&self, directory: &Path) -> Result<Vec<Listed>, ContextError> {
+        let mut listed = Vec::new();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
         let open = self.root().open_at(directory, flags, Mode::empty());
         let open = open.map_err(|source| unreadable(directory, source))?;
@@ -48,11 +60,9 @@ impl Context {
             };
             let is_visible = self.ignore().shows(&path, metadata.is_directory());
             let reason = self.ignore().explain(&path);
-            listed.push(Listed { path: path.clone(), metadata, is_visible, reason });
-            if is_visible && metadata.is_directory() {
-                self.list_directory(&path, listed)?;
-            }
+            listed.push(Listed { path, metadata, is_visible, reason });
         }
-        Ok(())
+        listed.reverse();
+        Ok(listed)
     }
 }

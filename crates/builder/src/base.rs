@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lbuild_layer_store::{ImageRecord, Store};
 use lbuild_oci::{ImageConfig, Platform, Reference};
-use lbuild_parser::{Diagnostic, Dockerfile, Span, Step};
+use lbuild_parser::{Diagnostic, Span, Step};
 
 use crate::BuildError;
 use crate::plan::{Base, Origin, Plan, PlanError};
@@ -30,7 +30,6 @@ pub(crate) enum Missing {
 pub(crate) fn resolve(
     store: &Store,
     request: &BuildRequest,
-    dockerfile: &Dockerfile,
     plan: &mut Plan,
     missing: Missing,
 ) -> Result<Images, BuildError> {
@@ -38,15 +37,21 @@ pub(crate) fn resolve(
     let named = request.named_contexts.keys().cloned().collect();
     let mut seen = std::collections::BTreeSet::new();
     // A trigger may need further stages, so the set is computed again until nothing is new.
-    while let Some(stage) = plan.needed().into_iter().find(|stage| !seen.contains(stage)) {
-        seen.insert(stage);
-        let triggers = resolver.base_triggers(plan, stage)?;
-        if !triggers.is_empty() {
-            let steps = parse_triggers(&triggers, plan.stages[stage].span)?;
-            plan.add_triggers(dockerfile, stage, steps, &named)
-                .map_err(|problem| BuildError::Dockerfile(vec![*problem]))?;
+    loop {
+        let new: Vec<usize> = plan.needed().difference(&seen).copied().collect();
+        if new.is_empty() {
+            break;
         }
-        resolver.origins(plan, stage)?;
+        for stage in new {
+            seen.insert(stage);
+            let triggers = resolver.base_triggers(plan, stage)?;
+            if !triggers.is_empty() {
+                let steps = parse_triggers(&triggers, plan.stages[stage].span)?;
+                plan.add_triggers(stage, steps, &named)
+                    .map_err(|problem| BuildError::Dockerfile(vec![*problem]))?;
+            }
+            resolver.origins(plan, stage)?;
+        }
     }
     plan.refuse_forward_uses().map_err(|error| match error {
         PlanError::Dockerfile(problems) => BuildError::Dockerfile(problems),
@@ -182,7 +187,8 @@ fn parse_triggers(triggers: &[String], place: Span) -> Result<Vec<Step>, BuildEr
                 format!("the base's ONBUILD trigger {trigger:?} is invalid: {}", reasons.join("; "));
             BuildError::Dockerfile(vec![Diagnostic::error(place, message)])
         })?;
-        steps.push(Step { span: place, ..step });
+        // Its words stand in the image's configuration, not in the file.
+        steps.push(Step { span: place, words: Vec::new(), ..step });
     }
     Ok(steps)
 }

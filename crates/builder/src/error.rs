@@ -2,8 +2,11 @@
 
 use std::io;
 
+use lbuild_layer_store::StoreError;
 use lbuild_oci::Platform;
-use lbuild_parser::{Diagnostic, Span};
+use lbuild_parser::{Diagnostic, Span, Step};
+
+use crate::problem::Problem;
 
 /// Why a build failed.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +37,10 @@ pub enum BuildError {
         diagnostic: Box<Diagnostic>,
         /// The cause.
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
+        /// The word of the instruction that it is about, as it is written there.
+        word: Option<String>,
+        /// Whether the cause is that the store's disk is full.
+        is_disk_full: bool,
     },
     /// The base image is not in the store.
     #[error("image {name} is not in the store")]
@@ -86,7 +93,7 @@ pub enum BuildError {
     },
     /// The store failed.
     #[error(transparent)]
-    Store(#[from] lbuild_layer_store::StoreError),
+    Store(#[from] StoreError),
     /// The context could not be read.
     #[error("cannot read the build context")]
     Context(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -101,6 +108,23 @@ pub enum BuildError {
 }
 
 impl BuildError {
+    /// The same at the word of `step` that it is about, and what the store says of a step at that step.
+    pub(crate) fn within(self, step: &Step, span: Span) -> Self {
+        match self {
+            Self::Step { mut diagnostic, source, word, is_disk_full } => {
+                let place = word.as_deref().and_then(|word| step.place_of(word));
+                if let Some(place) = place.filter(|_| diagnostic.span == Some(step.span)) {
+                    diagnostic.span = Some(place);
+                }
+                Self::Step { diagnostic, source, word, is_disk_full }
+            }
+            Self::Store(error @ StoreError::TooManyLayers { .. }) => Problem::from(error)
+                .help("each RUN, COPY and ADD that changes files makes a layer: join some of them")
+                .at(span),
+            other => other,
+        }
+    }
+
     /// Wraps an I/O error with what was being done.
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();

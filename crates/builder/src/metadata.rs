@@ -81,14 +81,14 @@ pub(crate) fn apply(
             format!("SHELL {}", go_list(words))
         }
         Instruction::Stopsignal(word) => {
-            let signal = state.expand(scope.escape, word)?.text;
-            check_signal(&signal)?;
+            let signal = expand(state, word, scope)?;
+            check_signal(&signal).map_err(|problem| problem.about(word))?;
             let text = format!("STOPSIGNAL {signal}");
             state.image.config.stop_signal = signal;
             text
         }
         Instruction::User(word) => {
-            let user = state.expand(scope.escape, word)?.text;
+            let user = expand(state, word, scope)?;
             let text = format!("USER {user}");
             state.image.config.user = user;
             text
@@ -113,12 +113,18 @@ pub(crate) fn command_words(state: &StageState, command: &CommandLine) -> Vec<St
     }
 }
 
+/// A word, expanded; a problem is one of the word's.
+fn expand(state: &StageState, word: &str, scope: &Scope<'_>) -> Result<String, Problem> {
+    let expanded = state.expand(scope.escape, word).map_err(|error| Problem::from(error).about(word))?;
+    Ok(expanded.text)
+}
+
 fn declare(state: &mut StageState, arguments: &[Arg], scope: &Scope<'_>) -> Result<String, Problem> {
     let mut shown = Vec::new();
     for argument in arguments {
         let value = match (scope.build_args.get(&argument.name), &argument.default) {
             (Some(given), _) => Some(given.clone()),
-            (None, Some(default)) => Some(state.expand(scope.escape, default)?.text),
+            (None, Some(default)) => Some(expand(state, default, scope)?),
             (None, None) => scope.globals.get(&argument.name).map(str::to_owned),
         };
         if let Some(value) = &value {
@@ -140,7 +146,7 @@ fn expand_pairs(
     pairs: &[Pair],
     scope: &Scope<'_>,
 ) -> Result<Vec<(String, String)>, Problem> {
-    let expand = |word: &str| state.expand(scope.escape, word).map(|expanded| expanded.text);
+    let expand = |word: &str| expand(state, word, scope);
     pairs.iter().map(|pair| Ok((expand(&pair.name)?, expand(&pair.value)?))).collect()
 }
 
@@ -149,9 +155,10 @@ fn expose(state: &mut StageState, words: &[String], scope: &Scope<'_>) -> Result
     for word in words {
         let lookup = |name: &str| state.variable(name);
         let expander = lbuild_parser::expand::Expander::new(scope.escape, &lookup);
-        for word in expander.words(word)? {
-            let named = Ports::parse(&word).map_err(|error| {
-                Problem::from(error).help("EXPOSE takes ports such as 80, 53/udp or 8000-8010/tcp")
+        let about = |error: Problem| error.about(word);
+        for port in expander.words(word).map_err(|error| about(error.into()))? {
+            let named = Ports::parse(&port).map_err(|error| {
+                about(Problem::from(error)).help("EXPOSE takes ports such as 80, 53/udp or 8000-8010/tcp")
             })?;
             ports.extend(named.names());
         }
@@ -164,9 +171,10 @@ fn expose(state: &mut StageState, words: &[String], scope: &Scope<'_>) -> Result
 fn volume(state: &mut StageState, words: &[String], scope: &Scope<'_>) -> Result<String, Problem> {
     let mut volumes = Vec::new();
     for word in words {
-        let path = state.expand(scope.escape, word)?.text;
+        let path = expand(state, word, scope)?;
         if path.is_empty() {
-            return Err(Problem::new("VOLUME names an empty path").help("give the path of a directory"));
+            let problem = Problem::new("VOLUME names an empty path").help("give the path of a directory");
+            return Err(problem.about(word));
         }
         volumes.push(path);
     }

@@ -1,7 +1,7 @@
 //! The stages as a graph: what each begins with, what it copies from, and which ones the target
 //! needs. Pure: images are named here, not looked up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use lbuild_oci::{Platform, Reference};
 use lbuild_parser::expand::Expander;
@@ -80,6 +80,16 @@ pub(crate) struct Plan {
     pub target: usize,
     /// Whether every stage counts as needed.
     pub needs_all: bool,
+    names: StageNames,
+}
+
+/// The stages by their names.
+#[derive(Debug, Clone, PartialEq)]
+struct StageNames {
+    /// The places of the stages with a name, in order.
+    places: HashMap<String, Vec<usize>>,
+    /// How many stages there are.
+    count: usize,
 }
 
 /// What planning needs beside the Dockerfile.
@@ -107,10 +117,11 @@ impl Plan {
     /// # Errors
     /// [`PlanError`] with every independent problem.
     pub fn new(dockerfile: &Dockerfile, input: &PlanInput<'_>) -> Result<Self, PlanError> {
+        let names = StageNames::of(dockerfile);
         let mut problems = Vec::new();
         let mut stages = Vec::new();
         for (index, stage) in dockerfile.stages.iter().enumerate() {
-            match plan_stage(dockerfile, index, input) {
+            match plan_stage(dockerfile, &names, index, input) {
                 Ok(planned) => stages.push(planned),
                 Err(problem) => problems.push(*problem),
             }
@@ -118,7 +129,7 @@ impl Plan {
             let is_replaced =
                 stage.name.as_deref().is_some_and(|name| find_named(input.named, name).is_some());
             for step in stage.steps.iter().filter(|_| !is_replaced) {
-                match origins(dockerfile, &step.instruction, input.named) {
+                match origins(&names, &step.instruction, input.named) {
                     Ok(origins) if problems.is_empty() => {
                         let task = Task { step: step.clone(), origins, trigger: false };
                         stages[index].tasks.push(task);
@@ -133,11 +144,9 @@ impl Plan {
         }
         let target = match input.target {
             None => stages.len() - 1,
-            Some(name) => {
-                find_target(dockerfile, name).ok_or_else(|| PlanError::NoSuchTarget(name.to_owned()))?
-            }
+            Some(name) => names.find_target(name).ok_or_else(|| PlanError::NoSuchTarget(name.to_owned()))?,
         };
-        let plan = Self { stages, target, needs_all: false };
+        let plan = Self { stages, target, needs_all: false, names };
         plan.refuse_cycles()?;
         Ok(plan)
     }
@@ -174,14 +183,13 @@ impl Plan {
     /// A trigger that copies from something that cannot be.
     pub fn add_triggers(
         &mut self,
-        dockerfile: &Dockerfile,
         stage: usize,
         triggers: Vec<Step>,
         named: &BTreeSet<String>,
     ) -> Result<(), Box<Diagnostic>> {
         let mut tasks = Vec::new();
         for step in triggers {
-            let origins = origins(dockerfile, &step.instruction, named)?;
+            let origins = origins(&self.names, &step.instruction, named)?;
             tasks.push(Task { step, origins, trigger: true });
         }
         self.stages[stage].tasks.splice(0..0, tasks);
@@ -259,6 +267,7 @@ impl Plan {
 
 fn plan_stage(
     dockerfile: &Dockerfile,
+    names: &StageNames,
     index: usize,
     input: &PlanInput<'_>,
 ) -> Result<PlannedStage, Box<Diagnostic>> {
@@ -291,7 +300,7 @@ fn plan_stage(
     };
     let named_stage = stage.name.as_deref().and_then(|name| find_named(input.named, name));
     let is_replaced = named_stage.is_some();
-    let base = match (named_stage, find_earlier(dockerfile, index, &base)) {
+    let base = match (named_stage, names.find_earlier(index, &base)) {
         (Some(context), _) => Base::Named(context),
         (None, Some(earlier)) => Base::Stage(earlier),
         (None, None) if base == "scratch" => Base::Scratch,
@@ -310,28 +319,44 @@ fn plan_stage(
     })
 }
 
-/// The last stage before `index` with this name.
-fn find_earlier(dockerfile: &Dockerfile, index: usize, name: &str) -> Option<usize> {
-    let name = name.to_lowercase();
-    dockerfile.stages[..index].iter().rposition(|stage| stage.name.as_deref() == Some(name.as_str()))
-}
+impl StageNames {
+    fn of(dockerfile: &Dockerfile) -> Self {
+        let mut places: HashMap<String, Vec<usize>> = HashMap::new();
+        for (place, stage) in dockerfile.stages.iter().enumerate() {
+            if let Some(name) = &stage.name {
+                places.entry(name.clone()).or_default().push(place);
+            }
+        }
+        Self { places, count: dockerfile.stages.len() }
+    }
 
-/// The last stage with this name, or the one with this number.
-fn find_target(dockerfile: &Dockerfile, name: &str) -> Option<usize> {
-    find_earlier(dockerfile, dockerfile.stages.len(), name)
-        .or_else(|| name.parse().ok().filter(|index| *index < dockerfile.stages.len()))
+    /// The last stage before `index` with this name.
+    fn find_earlier(&self, index: usize, name: &str) -> Option<usize> {
+        let places = self.places.get(&name.to_lowercase())?;
+        places[..places.partition_point(|place| *place < index)].last().copied()
+    }
+
+    /// The last stage with this name.
+    fn find(&self, name: &str) -> Option<usize> {
+        self.find_earlier(self.count, name)
+    }
+
+    /// The last stage with this name, or the one with this number.
+    fn find_target(&self, name: &str) -> Option<usize> {
+        self.find(name).or_else(|| name.parse().ok().filter(|index| *index < self.count))
+    }
 }
 
 /// What the files of an instruction come from.
 fn origins(
-    dockerfile: &Dockerfile,
+    names: &StageNames,
     instruction: &Instruction,
     named: &BTreeSet<String>,
 ) -> Result<Vec<Origin>, Box<Diagnostic>> {
     match instruction {
         Instruction::Copy(copy) => match &copy.from {
             None => Ok(vec![Origin::Context]),
-            Some((from, place)) => Ok(vec![copy_origin(dockerfile, from, *place, named)?]),
+            Some((from, place)) => Ok(vec![copy_origin(names, from, *place, named)?]),
         },
         Instruction::Add(_) => Ok(vec![Origin::Context]),
         Instruction::Run(run) => Ok(run
@@ -340,7 +365,7 @@ fn origins(
             .map(|mount| match &mount.from {
                 None if mount.kind == lbuild_parser::MountKind::Bind => Origin::Context,
                 None => Origin::Empty,
-                Some(from) => origin(dockerfile, from, named),
+                Some(from) => origin(names, from, named),
             })
             .collect()),
         _ => Ok(Vec::new()),
@@ -348,22 +373,22 @@ fn origins(
 }
 
 fn copy_origin(
-    dockerfile: &Dockerfile,
+    names: &StageNames,
     from: &str,
     place: Span,
     named: &BTreeSet<String>,
 ) -> Result<Origin, Box<Diagnostic>> {
     match from.parse::<usize>() {
-        Ok(index) if index < dockerfile.stages.len() => Ok(Origin::Stage(index)),
+        Ok(index) if index < names.count => Ok(Origin::Stage(index)),
         Ok(index) => Err(Diagnostic::error(place, format!("there is no stage {index}"))
-            .help(format!("stages are numbered from 0 to {}", dockerfile.stages.len() - 1))
+            .help(format!("stages are numbered from 0 to {}", names.count.saturating_sub(1)))
             .into()),
-        Err(_) => Ok(origin(dockerfile, from, named)),
+        Err(_) => Ok(origin(names, from, named)),
     }
 }
 
-fn origin(dockerfile: &Dockerfile, from: &str, named: &BTreeSet<String>) -> Origin {
-    match find_earlier(dockerfile, dockerfile.stages.len(), from) {
+fn origin(names: &StageNames, from: &str, named: &BTreeSet<String>) -> Origin {
+    match names.find(from) {
         Some(index) => Origin::Stage(index),
         None if from == "scratch" => Origin::Empty,
         None => find_named(named, from).map_or_else(|| Origin::Image(from.to_owned()), Origin::Named),

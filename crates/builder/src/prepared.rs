@@ -53,7 +53,7 @@ impl Prepared {
         let mut plan = plan(request, &dockerfile, &globals)?;
         plan.needs_all = scope == Scope::Check && request.target.is_none();
         let missing = if scope == Scope::Build { Missing::Refuse } else { Missing::Ignore };
-        let images = base::resolve(store, request, &dockerfile, &mut plan, missing)?;
+        let images = base::resolve(store, request, &mut plan, missing)?;
         Ok(Self { dockerfile, globals, plan, images })
     }
 }

@@ -132,12 +132,16 @@ impl<'a> Solver<'a> {
         std::thread::scope(|scope| {
             for stage in self.build.plan.needed() {
                 let solver = &self;
-                scope.spawn(move || {
+                let work = move || {
                     let ending = Ending { solver, stage };
                     let result = solver.build_stage(stage);
                     std::mem::forget(ending);
                     solver.finish_stage(stage, result);
-                });
+                };
+                if let Err(error) = std::thread::Builder::new().spawn_scoped(scope, work) {
+                    let what = format!("cannot start a thread for stage {stage}");
+                    self.finish_stage(stage, Err(BuildError::io(what)(error)));
+                }
             }
         });
         self.build.contexts.save_memo();
@@ -180,6 +184,7 @@ impl<'a> Solver<'a> {
             }
             let span = if task.trigger { self.build.plan.stages[stage].span } else { task.step.span };
             if let Err(error) = self.apply(stage, number, span, &mut state, task) {
+                let error = error.within(&task.step, span);
                 self.tell_end(stage, number + 1, &error);
                 return Err(error);
             }

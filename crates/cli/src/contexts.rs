@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use lbuild_build_context::remote::{Git, GitSource, Http, HttpFile, Remote, UrlMemo};
+use lbuild_build_context::remote::{Git, GitSource, Http, HttpFile, Remote, UrlMemo, redacted};
 use lbuild_build_context::{Owners, Stream};
 use lbuild_builder::{ContextFolder, NamedContext, Secret, git_access};
 use lbuild_importer::LoadOptions;
@@ -17,6 +17,7 @@ use lbuild_oci::Platform;
 
 use crate::args::ContextSource;
 use crate::diagnostics;
+use crate::dockerfile::{self, Dockerfile};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::signals::Watch;
@@ -74,6 +75,13 @@ impl Contexts<'_> {
         }
     }
 
+    /// Fetches a Dockerfile by its URL.
+    pub fn dockerfile(&self, url: &str) -> Result<Dockerfile, Failure> {
+        let (file, _) = self.download(url)?;
+        let content = File::open(&file).and_then(dockerfile::read_bounded).map_err(unreadable(&file))?;
+        Ok(Dockerfile { name: redacted(url), content, path: None })
+    }
+
     /// A `--build-context` for the builder.
     pub fn named(&self, source: &ContextSource) -> Result<NamedContext, Failure> {
         Ok(match source {
@@ -112,7 +120,7 @@ impl Contexts<'_> {
     }
 
     fn download(&self, url: &str) -> Result<(PathBuf, Option<i64>), Failure> {
-        self.tell(&lbuild_build_context::remote::redacted(url))?;
+        self.tell(&redacted(url))?;
         let memo = UrlMemo::open(self.store.root().join("known-urls"));
         let interrupted = || self.watch.cancel().is_cancelled();
         let folder = self.store.scratch()?;

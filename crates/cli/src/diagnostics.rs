@@ -134,7 +134,7 @@ impl Source {
                 all.join("\n\n")
             }
             BuildError::Run { .. } => self.render_run(error, style),
-            BuildError::Step { diagnostic, source } => {
+            BuildError::Step { diagnostic, source, .. } => {
                 let mut text = self.render(diagnostic, style);
                 if let Some(source) = source {
                     text.push_str(&causes(Some(&**source)));
@@ -457,6 +457,8 @@ mod tests {
         let error = BuildError::Step {
             diagnostic: Box::new(Diagnostic::error(span("make"), "cannot do it")),
             source: Some(Box::new(missing)),
+            word: None,
+            is_disk_full: false,
         };
         let text = source().render_error(&error, &Style::plain());
         let text = anstream::adapter::strip_str(&text).to_string();

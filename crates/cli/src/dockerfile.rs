@@ -21,13 +21,19 @@ pub struct Dockerfile {
     pub name: String,
     /// Its bytes.
     pub content: Vec<u8>,
-    /// Its path; `None` if it came from standard input.
+    /// Its path; `None` if it came from standard input, from a server or out of an archive.
     pub path: Option<PathBuf>,
 }
 
 /// Whether `path` stands for standard input.
 pub fn is_stdin(path: &Path) -> bool {
     path == Path::new("-")
+}
+
+/// The URL that `file` is, if it is one: as with `docker build`, a Dockerfile may come from a server.
+pub fn url(file: &Path) -> Option<&str> {
+    let text = file.to_str()?;
+    ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme)).then_some(text)
 }
 
 /// Reads the Dockerfile `file`, or that of the folder `context`.
@@ -117,7 +123,8 @@ fn read_file(path: &Path) -> Result<Dockerfile, Failure> {
     Ok(Dockerfile { name, content, path: Some(path.to_owned()) })
 }
 
-fn read_bounded(reader: impl Read) -> io::Result<Vec<u8>> {
+/// Reads no more than a Dockerfile may have.
+pub fn read_bounded(reader: impl Read) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     reader.take(LONGEST + 1).read_to_end(&mut content)?;
     if content.len() as u64 > LONGEST {

@@ -174,6 +174,7 @@ pub fn build_exit(error: &BuildError) -> Exit {
     match error {
         BuildError::Dockerfile(_) => Exit::Dockerfile,
         BuildError::Store(error) => store_exit(error).0,
+        BuildError::Step { is_disk_full: true, .. } => Exit::Store,
         _ => Exit::Failed,
     }
 }

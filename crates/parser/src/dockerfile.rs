@@ -64,4 +64,24 @@ pub struct Step {
     pub text: String,
     /// What `# check=` right above the instruction says.
     pub check: CheckOptions,
+    /// Its flags (`--name=value`) and its words or strings, in their order.
+    pub words: Vec<Word>,
+}
+
+/// A word of an instruction as it is written, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    /// Before expansion; quotes and escapes of flags and JSON strings are resolved.
+    pub text: String,
+    /// Where it stands.
+    pub span: Span,
+}
+
+impl Step {
+    /// Where the word `text` stands, or the flag or pair that has it as its value.
+    pub fn place_of(&self, text: &str) -> Option<Span> {
+        let is_value = |word: &Word| word.text.split_once('=').is_some_and(|(_, value)| value == text);
+        let found = self.words.iter().find(|word| word.text == text);
+        found.or_else(|| self.words.iter().find(|word| is_value(word))).map(|word| word.span)
+    }
 }

@@ -129,8 +129,8 @@ pub struct Add {
     pub link: bool,
     /// `--exclude`, any number.
     pub exclude: Vec<String>,
-    /// `--keep-git-dir`.
-    pub keep_git_dir: bool,
+    /// `--keep-git-dir`, if it is said; a URL may say it too.
+    pub keep_git_dir: Option<bool>,
     /// `--checksum`.
     pub checksum: Option<String>,
     /// `--unpack`; by default local archives are unpacked and remote ones are not.

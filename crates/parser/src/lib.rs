@@ -25,7 +25,7 @@ mod text;
 mod typed;
 
 pub use diagnostic::{Diagnostic, Severity};
-pub use dockerfile::{Directives, Dockerfile, Stage, Step};
+pub use dockerfile::{Directives, Dockerfile, Stage, Step, Word};
 pub use instruction::*;
 pub use parse::{dump, parse, parse_onbuild, parse_with};
 pub use span::Span;

@@ -153,7 +153,7 @@ fn copies_have_flags_and_sources() {
     };
     assert_eq!(
         (add.checksum.as_deref(), add.keep_git_dir, add.unpack, add.link),
-        (Some("sha256:x"), true, Some(false), false)
+        (Some("sha256:x"), Some(true), Some(false), false)
     );
     let Source::Path(path, span) = &add.sources[0] else { panic!() };
     assert_eq!((path.as_str(), span.end - span.start), ("a b", 3));

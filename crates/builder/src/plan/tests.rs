@@ -137,9 +137,23 @@ fn triggers_come_before_the_stages_own_steps() {
     let text = "FROM a AS a\nFROM b\nRUN own\n";
     let trigger = lbuild_parser::parse_onbuild("COPY --from=a x /", '\\').unwrap();
     let mut plan = plan(text);
-    plan.add_triggers(&dockerfile(text), 1, vec![trigger], &BTreeSet::new()).unwrap();
+    plan.add_triggers(1, vec![trigger], &BTreeSet::new()).unwrap();
     let tasks = &plan.stages[1].tasks;
     assert_eq!(tasks.iter().map(|task| task.trigger).collect::<Vec<_>>(), [true, false]);
     assert_eq!(tasks[0].origins, [Origin::Stage(0)]);
     assert_eq!(plan.needed().len(), 2, "the trigger's stage is needed too");
+}
+
+#[test]
+fn stages_are_found_by_name_in_time_that_grows_with_their_number() {
+    let text: String =
+        (0..200_000).map(|stage| format!("FROM s{} AS s{stage}\n", stage - 1)).collect::<String>();
+    let dockerfile = dockerfile(&text);
+    let named = BTreeSet::new();
+    let globals = Environment::new();
+    let start = std::time::Instant::now();
+    let plan = Plan::new(&dockerfile, &PlanInput { globals: &globals, named: &named, target: None }).unwrap();
+    assert_eq!(plan.stages[199_999].base, Base::Stage(199_998));
+    // Looking through all stages above each takes minutes.
+    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
 }

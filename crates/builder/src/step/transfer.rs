@@ -1,7 +1,9 @@
 //! COPY and ADD: files of a context, a stage, an image, the Dockerfile or the network.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use lbuild_build_context::ContextError;
 use lbuild_build_context::remote::redacted;
 use lbuild_confined::Root;
 use lbuild_layer_store::{ActiveSnapshot, PrepareOptions};
@@ -30,6 +32,8 @@ struct Transfer {
     /// The origin's layers; `None` for a folder.
     layers: Option<Vec<DiffId>>,
     sources: Vec<Item>,
+    /// The sources and the destination as they are written.
+    words: Words,
     inline: Vec<(String, String)>,
     checksum: Option<String>,
     destination: String,
@@ -39,6 +43,14 @@ struct Transfer {
     parents: bool,
     link: bool,
     unpack: Unpack,
+}
+
+/// Words of the instruction before their expansion.
+#[derive(Default)]
+struct Words {
+    /// By what they expand to.
+    sources: BTreeMap<String, String>,
+    destination: String,
 }
 
 /// A source that is no heredoc.
@@ -61,11 +73,13 @@ pub(crate) fn copy(
 ) -> Result<(), BuildError> {
     let layers = solver.build.contexts.layers(solver, origin)?;
     let transfer = || -> Result<Transfer, Problem> {
-        let (paths, inline) = expand_sources(solver, state, &copy.sources)?;
+        let Sources { paths, inline, words } =
+            expand_sources(solver, state, &copy.sources, &copy.destination)?;
         for path in &paths {
             if download::remote(path)?.is_some() {
                 return Err(Problem::new(format!("COPY cannot copy from {path}"))
-                    .help("ADD takes URLs and git repositories"));
+                    .help("ADD takes URLs and git repositories")
+                    .about(words.source(path)));
             }
         }
         Ok(Transfer {
@@ -73,9 +87,10 @@ pub(crate) fn copy(
             origin: origin.clone(),
             layers,
             sources: paths.into_iter().map(Item::Path).collect(),
+            words,
             inline,
             checksum: None,
-            destination: solver.expand(state, &copy.destination)?,
+            destination: expand_word(solver, state, &copy.destination)?,
             owner: expand_option(solver, state, copy.chown.as_deref())?,
             mode: mode(solver, state, copy.chmod.as_deref())?,
             exclude: copy.exclude.clone(),
@@ -100,19 +115,19 @@ pub(crate) fn add(
 ) -> Result<(), BuildError> {
     let layers = solver.build.contexts.layers(solver, &Origin::Context)?;
     let transfer = || -> Result<Transfer, Problem> {
-        let (paths, inline) = expand_sources(solver, state, &add.sources)?;
+        let Sources { paths, inline, words } = expand_sources(solver, state, &add.sources, &add.destination)?;
         let checksum = expand_option(solver, state, add.checksum.as_deref())?;
-        let flags =
-            DownloadFlags { checksum: checksum.as_deref(), keep_git_dir: add.keep_git_dir.then_some(true) };
-        let sources = look(solver, place, paths, flags)?;
+        let flags = DownloadFlags { checksum: checksum.as_deref(), keep_git_dir: add.keep_git_dir };
+        let sources = look(solver, place, paths, &words, flags)?;
         Ok(Transfer {
             instruction: "ADD",
             origin: Origin::Context,
             layers,
             sources,
+            words,
             inline,
             checksum,
-            destination: solver.expand(state, &add.destination)?,
+            destination: expand_word(solver, state, &add.destination)?,
             owner: expand_option(solver, state, add.chown.as_deref())?,
             mode: mode(solver, state, add.chmod.as_deref())?,
             exclude: add.exclude.clone(),
@@ -144,6 +159,7 @@ pub(crate) fn copy_whole(
         origin: origin.clone(),
         layers: None,
         sources: vec![Item::Path("/".to_owned())],
+        words: Words::default(),
         inline: Vec::new(),
         checksum: None,
         destination: "/".to_owned(),
@@ -157,18 +173,47 @@ pub(crate) fn copy_whole(
     apply(solver, place, state, transfer)
 }
 
-type Sources = (Vec<String>, Vec<(String, String)>);
+/// Paths, inline files with their content, and the words that they were.
+#[derive(Default)]
+struct Sources {
+    paths: Vec<String>,
+    inline: Vec<(String, String)>,
+    words: Words,
+}
 
-/// Paths, and inline files with their content.
-fn expand_sources(solver: &Solver<'_>, state: &StageState, sources: &[Source]) -> Result<Sources, Problem> {
-    let (mut paths, mut inline) = (Vec::new(), Vec::new());
+fn expand_sources(
+    solver: &Solver<'_>,
+    state: &StageState,
+    sources: &[Source],
+    destination: &str,
+) -> Result<Sources, Problem> {
+    let mut expanded = Sources::default();
+    expanded.words.destination = destination.to_owned();
     for source in sources {
         match source {
-            Source::Path(path, _) => paths.push(solver.expand(state, path)?),
-            Source::Heredoc(heredoc) => inline.push((heredoc.name.clone(), expand_heredoc(state, heredoc)?)),
+            Source::Path(word, _) => {
+                let path = expand_word(solver, state, word)?;
+                expanded.words.sources.entry(path.clone()).or_insert_with(|| word.clone());
+                expanded.paths.push(path);
+            }
+            Source::Heredoc(heredoc) => {
+                expanded.inline.push((heredoc.name.clone(), expand_heredoc(state, heredoc)?));
+            }
         }
     }
-    Ok((paths, inline))
+    Ok(expanded)
+}
+
+impl Words {
+    /// The word that expands to `source`.
+    fn source<'a>(&'a self, source: &'a str) -> &'a str {
+        self.sources.get(source).map_or(source, String::as_str)
+    }
+}
+
+/// A word, expanded; a problem is one of the word's.
+fn expand_word(solver: &Solver<'_>, state: &StageState, word: &str) -> Result<String, Problem> {
+    solver.expand(state, word).map_err(|problem| problem.about(word))
 }
 
 fn expand_heredoc(state: &StageState, heredoc: &Heredoc) -> Result<String, Problem> {
@@ -184,14 +229,16 @@ fn expand_option(
     state: &StageState,
     word: Option<&str>,
 ) -> Result<Option<String>, Problem> {
-    let expanded = word.map(|word| solver.expand(state, word)).transpose()?;
+    let expanded = word.map(|word| expand_word(solver, state, word)).transpose()?;
     Ok(expanded.filter(|text| !text.is_empty()))
 }
 
 fn mode(solver: &Solver<'_>, state: &StageState, word: Option<&str>) -> Result<Option<ModeChange>, Problem> {
     let Some(text) = expand_option(solver, state, word)? else { return Ok(None) };
     let change = ModeChange::parse(&text).map_err(|error| {
-        Problem::from(error).help("write an octal number such as 0755, or a change such as u+x,go-w")
+        let problem = Problem::from(error);
+        let problem = problem.help("write an octal number such as 0755, or a change such as u+x,go-w");
+        problem.about(word.unwrap_or_default())
     })?;
     Ok(Some(change))
 }
@@ -201,14 +248,18 @@ fn look(
     solver: &Solver<'_>,
     place: StepPlace,
     sources: Vec<String>,
+    words: &Words,
     flags: DownloadFlags<'_>,
 ) -> Result<Vec<Item>, Problem> {
     let items = sources
         .into_iter()
         .map(|source| {
-            let Some(remote) = download::remote(&source)? else { return Ok(Item::Path(source)) };
+            let about = |problem: Problem| problem.about(words.source(&source));
+            let Some(remote) = download::remote(&source).map_err(about)? else {
+                return Ok(Item::Path(source));
+            };
             solver.emit(BuildEvent::Status(place.id, format!("looking at {}", redacted(&source))));
-            Ok(Item::Remote(Download::look(solver, &source, remote, flags)?))
+            Ok(Item::Remote(Download::look(solver, &source, remote, flags).map_err(about)?))
         })
         .collect::<Result<Vec<_>, Problem>>()?;
     if flags.checksum.is_some() && !matches!(items[..], [Item::Remote(_)]) {
@@ -461,10 +512,26 @@ fn failed(error: CopyError, transfer: &Transfer, span: Span) -> BuildError {
         }),
         _ => None,
     };
-    let problem = Problem::from(error);
-    match help {
-        Some(help) => problem.help(help).at(span),
-        None => problem.at(span),
+    let word = concerned(&error, &transfer.words).map(str::to_owned);
+    let mut problem = Problem::from(error);
+    if let Some(help) = help {
+        problem = problem.help(help);
+    }
+    if let Some(word) = word {
+        problem = problem.about(word);
+    }
+    problem.at(span)
+}
+
+/// The word that an error is about.
+fn concerned<'a>(error: &CopyError, words: &'a Words) -> Option<&'a str> {
+    match error {
+        CopyError::Source(
+            ContextError::NotFound { pattern, .. } | ContextError::Wildcards { pattern, .. },
+        ) => words.sources.get(pattern).map(String::as_str),
+        CopyError::Archive { name, .. } => words.sources.get(name).map(String::as_str),
+        CopyError::FileOverDirectory { .. } | CopyError::DirectoryOverFile { .. } => Some(&words.destination),
+        _ => None,
     }
 }
 
@@ -483,7 +550,8 @@ impl Transfer {
         for item in &mut self.sources {
             if let Item::Remote(download) = item {
                 solver.emit(BuildEvent::Status(place.id, format!("fetching {}", redacted(&download.url))));
-                download.fetch(solver, self.checksum.as_deref())?;
+                let fetched = download.fetch(solver, self.checksum.as_deref());
+                fetched.map_err(|problem| problem.about(self.words.source(&download.url)))?;
             }
         }
         Ok(())

@@ -22,7 +22,7 @@ pub(crate) fn workdir(
     state: &mut StageState,
     word: &str,
 ) -> Result<(), BuildError> {
-    let path = solver.expand(state, word).map_err(|problem| problem.at(place.span))?;
+    let path = solver.expand(state, word).map_err(|problem| problem.about(word).at(place.span))?;
     let directory = absolute(state.workdir(), &path);
     state.image.config.working_dir.clone_from(&directory);
     state.has_workdir = true;
@@ -36,7 +36,7 @@ pub(crate) fn workdir(
     let history = format!("WORKDIR {directory}");
     solver.step(place, state, key, history, |state| {
         let active = solver.build.store.prepare(&state.layers, &PrepareOptions::default())?;
-        make(&active, Path::new(&directory), &user).map_err(|problem| problem.at(place.span))?;
+        make(&active, Path::new(&directory), &user).map_err(|problem| problem.about(word).at(place.span))?;
         Ok(active)
     })
 }

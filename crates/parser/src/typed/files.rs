@@ -41,7 +41,7 @@ pub(super) fn add(node: &Node, errors: &mut Vec<Diagnostic>) -> Option<Instructi
         chmod: flags.value("chmod").map(|value| value.to_string()),
         link: flags.switch("link").unwrap_or_default(),
         exclude: flags.values("exclude").map(|value| value.to_string()).collect(),
-        keep_git_dir: flags.switch("keep-git-dir").unwrap_or_default(),
+        keep_git_dir: flags.switch("keep-git-dir"),
         checksum: flags.value("checksum").map(|value| value.to_string()),
         unpack: flags.switch("unpack"),
     }))

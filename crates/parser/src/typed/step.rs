@@ -3,8 +3,9 @@
 use super::{arguments, files, health, onbuild, run};
 use crate::lint::CheckOptions;
 use crate::suggest::similar;
-use crate::syntax::{Command, Node};
-use crate::{Diagnostic, Instruction, Step};
+use crate::syntax::{Arguments, Command, Node};
+use crate::text::Text;
+use crate::{Diagnostic, Instruction, Step, Word};
 
 /// The step that `node` is; `None` if something is wrong with it. Not for FROM.
 pub(super) fn step(
@@ -16,7 +17,18 @@ pub(super) fn step(
     let before = errors.len();
     let instruction = instruction(node, escape, errors)?;
     let text = node.line.trim().to_owned();
-    (errors.len() == before).then_some(Step { instruction, span: node.span, text, check })
+    (errors.len() == before).then_some(Step { instruction, span: node.span, text, check, words: words(node) })
+}
+
+/// The flags and words, with their places.
+fn words(node: &Node) -> Vec<Word> {
+    let arguments: Vec<&Text> = match &node.arguments {
+        Arguments::Words(words) | Arguments::Json(words) => words.iter().collect(),
+        Arguments::Pairs(pairs) => pairs.iter().flat_map(|pair| [&pair.name, &pair.value]).collect(),
+        _ => Vec::new(),
+    };
+    let word = |text: &Text| Word { text: text.to_string(), span: text.span() };
+    node.flags.iter().chain(arguments).map(word).collect()
 }
 
 /// The step of a file that holds one instruction and nothing else.

@@ -6,7 +6,6 @@ use std::path::Path;
 
 use lbuild_build_context::{Context, Ignore, Owners, Stream};
 use lbuild_builder::ContextFolder;
-use lbuild_layer_store::Store;
 
 use crate::args::BuildArgs;
 use crate::contexts::{self, Contexts, Fetched};
@@ -26,37 +25,47 @@ pub struct Inputs {
 /// process.
 pub fn read(contexts: &Contexts<'_>, args: &BuildArgs) -> Result<Inputs, Failure> {
     if is_stdin(&args.path) {
-        return read_stdin(contexts.store, args);
+        return read_stdin(contexts, args);
     }
     let file = args.file.as_deref();
+    let url = file.and_then(dockerfile::url);
     let (folder, file) = match dockerfile::context_path(&args.path)? {
         ContextPath::Folder => {
-            let dockerfile = dockerfile::read(file, &args.path)?;
+            let dockerfile = match url {
+                Some(url) => contexts.dockerfile(url)?,
+                None => dockerfile::read(file, &args.path)?,
+            };
             return Ok(Inputs { dockerfile, context: Some(ContextFolder::of_user(&args.path)) });
         }
         ContextPath::Remote(remote) => match contexts.fetch(&remote)? {
             Fetched::Folder(folder) => (folder, file),
             Fetched::Dockerfile(folder) => {
-                (folder, file.filter(|file| is_stdin(file)).or(Some(Path::new(contexts::FILE_NAME))))
+                let other = file.filter(|file| is_stdin(file) || url.is_some());
+                (folder, other.or(Some(Path::new(contexts::FILE_NAME))))
             }
         },
     };
-    let dockerfile = match file {
-        Some(file) if is_stdin(file) => dockerfile::read(Some(file), &folder.path)?,
-        file => read_unpacked(&folder.path, file)?,
+    let dockerfile = match (url, file) {
+        (Some(url), _) => contexts.dockerfile(url)?,
+        (None, Some(file)) if is_stdin(file) => dockerfile::read(Some(file), &folder.path)?,
+        (None, file) => read_unpacked(&folder.path, file)?,
     };
     Ok(Inputs { dockerfile, context: Some(folder) })
 }
 
-fn read_stdin(store: &Store, args: &BuildArgs) -> Result<Inputs, Failure> {
+fn read_stdin(contexts: &Contexts<'_>, args: &BuildArgs) -> Result<Inputs, Failure> {
     if args.file.as_deref().is_some_and(is_stdin) {
         return Err(Failure::usage("the Dockerfile and the context cannot both come from standard input"));
     }
-    let folder = store.scratch()?;
+    let folder = contexts.store.scratch()?;
     let stream = dockerfile::stdin("a Dockerfile or an archive")?;
     match Stream::read(stream, &folder)? {
         Stream::Context => {
-            let dockerfile = read_unpacked(&folder, args.file.as_deref())?;
+            let file = args.file.as_deref();
+            let dockerfile = match file.and_then(dockerfile::url) {
+                Some(url) => contexts.dockerfile(url)?,
+                None => read_unpacked(&folder, file)?,
+            };
             Ok(Inputs { dockerfile, context: Some(ContextFolder::unpacked(folder, Owners::AsFound)) })
         }
         Stream::Dockerfile(_) if args.file.is_some() => {
