@@ -76,6 +76,38 @@ impl Selection {
         Ok(fields.0.finish())
     }
 
+    /// Calls `visit` for everything selected, with its path in the tree and, for a file or link, the digest
+    /// of its content.
+    ///
+    /// # Errors
+    /// As [`Selection::digest`].
+    pub fn list(
+        &self,
+        tree: &SourceTree<'_>,
+        memo: &DigestMemo,
+        is_cancelled: &(dyn Fn() -> bool + Sync),
+        visit: &mut dyn FnMut(&Path, &Entry, Option<&Digest>),
+    ) -> Result<(), ContextError> {
+        let mut contents = self.contents(tree, memo, is_cancelled)?.into_iter();
+        for pick in &self.picks {
+            let mut cursor = Cursor::new(pick);
+            for entry in &pick.entries {
+                let path = cursor.enter(entry);
+                let digest = match entry.metadata.kind {
+                    Kind::File => contents.next(),
+                    Kind::Symlink => tree
+                        .root()
+                        .read_link(path)
+                        .ok()
+                        .map(|target| Digest::of(target.as_os_str().as_bytes())),
+                    _ => None,
+                };
+                visit(path, entry, digest.as_ref());
+            }
+        }
+        Ok(())
+    }
+
     /// The digests of all regular files, in the order of the entries.
     fn contents(
         &self,
@@ -151,15 +183,7 @@ impl Fields {
         self.number(u64::from(*is_implied));
         // A copied directory gives its content and not itself.
         let is_top_directory = *depth == 0 && metadata.is_directory();
-        self.0.update([match metadata.kind {
-            Kind::File => b'f',
-            Kind::Directory => b'd',
-            Kind::Symlink => b'l',
-            Kind::Fifo => b'p',
-            Kind::Socket => b's',
-            Kind::CharDevice => b'c',
-            Kind::BlockDevice => b'b',
-        }]);
+        self.0.update([metadata.kind.letter()]);
         self.number(if relevant.mode && !is_top_directory { metadata.mode.into() } else { u64::MAX });
         if relevant.owner && !is_top_directory {
             self.number(metadata.uid.into());

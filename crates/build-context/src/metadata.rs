@@ -88,6 +88,19 @@ impl Metadata {
 }
 
 impl Kind {
+    /// A letter for each kind, as ls(1) shows it.
+    pub fn letter(self) -> u8 {
+        match self {
+            Self::File => b'f',
+            Self::Directory => b'd',
+            Self::Symlink => b'l',
+            Self::Fifo => b'p',
+            Self::Socket => b's',
+            Self::CharDevice => b'c',
+            Self::BlockDevice => b'b',
+        }
+    }
+
     fn of(kind: FileType) -> Self {
         match kind {
             FileType::Directory => Self::Directory,

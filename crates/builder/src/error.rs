@@ -84,12 +84,14 @@ pub enum BuildError {
     #[error("the build was interrupted")]
     Interrupted,
     /// `--frozen`: a step is not in the cache.
-    #[error("{text} is not in the cache, and --frozen allows no step to run")]
+    #[error("{text} is not in the cache, and --frozen allows no step to run{}", because(reason.as_deref()))]
     Frozen {
         /// The instruction.
         span: Span,
         /// The instruction as it is written.
         text: String,
+        /// Why it is not in the cache.
+        reason: Option<String>,
     },
     /// The store failed.
     #[error(transparent)]
@@ -130,4 +132,8 @@ impl BuildError {
         let what = what.into();
         move |source| Self::Io { what, source }
     }
+}
+
+fn because(reason: Option<&str>) -> String {
+    reason.map_or_else(String::new, |reason| format!(": {reason}"))
 }

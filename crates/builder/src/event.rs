@@ -5,6 +5,8 @@ use std::time::Duration;
 use lbuild_oci::DiffId;
 use lbuild_parser::{Diagnostic, Span};
 
+use crate::explain::Reason;
+
 /// A step's number in the plan: all needed stages' steps, in Dockerfile order, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StepId(pub usize);
@@ -58,6 +60,11 @@ pub enum BuildEvent {
     Output(StepId, Stream, Vec<u8>),
     /// A few words about what a long step does now, such as `extracting 2 of 5 layers`.
     Status(StepId, String),
+    /// The step is not taken from the cache; the first reason comes first.
+    Explained(StepId, Vec<Reason>),
+    /// In a forecast: the step would run, for as long as in an earlier build where that is known. The
+    /// last reason given is why.
+    WouldRun(StepId, Option<Duration>),
     /// The step was in the cache.
     Cached(StepId, Option<LayerSummary>),
     /// The step is done; `None` means that it changed nothing or only the configuration.

@@ -60,7 +60,7 @@ fn created(
         return record.created;
     }
     let created = time::now();
-    let record = Record { key, layer: None, created: created.clone(), seconds: 0.0 };
+    let record = Record { key, layer: None, created: created.clone(), seconds: 0.0, files: None };
     store.cache_put(&record.key.digest(), record.to_bytes(), layers);
     created
 }
@@ -134,7 +134,8 @@ mod tests {
             Key::new("image", &[]).with("configuration", Digest::of(json::canonical(&undated)))
         };
         let old = "2001-02-03T04:05:06Z".to_owned();
-        let record = Record { key: key.clone(), layer: None, created: old.clone(), seconds: 0.0 };
+        let record =
+            Record { key: key.clone(), layer: None, created: old.clone(), seconds: 0.0, files: None };
         bed.store.cache_put(&key.digest(), record.to_bytes(), &[]);
         let (again, config) = finished(&bed);
         assert_eq!(config.created, Some(old.clone()));

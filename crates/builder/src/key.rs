@@ -17,13 +17,17 @@ const FORMAT: u32 = 1;
 #[serde(transparent)]
 pub(crate) struct Key {
     parts: BTreeMap<String, Value>,
+    /// What explains the parts and is none itself.
+    #[serde(skip)]
+    notes: BTreeMap<String, Value>,
 }
 
 impl Key {
     /// The key of a step of this kind on top of `parent`.
     pub fn new(kind: &str, parent: &[DiffId]) -> Self {
         let parent = ChainId::of(parent).map(|chain| chain.to_string());
-        Self { parts: BTreeMap::new() }.with("format", FORMAT).with("kind", kind).with("parent", parent)
+        let empty = Self { parts: BTreeMap::new(), notes: BTreeMap::new() };
+        empty.with("format", FORMAT).with("kind", kind).with("parent", parent)
     }
 
     /// The same with another part.
@@ -31,6 +35,29 @@ impl Key {
         let value = serde_json::to_value(value).expect("the parts of a key are representable as JSON");
         self.parts.insert(name.to_owned(), value);
         self
+    }
+
+    /// The same, where people are told of `value` too. It does not decide which result is taken.
+    pub fn noting(mut self, name: &str, value: impl Serialize) -> Self {
+        let value = serde_json::to_value(value).expect("the notes of a key are representable as JSON");
+        self.notes.insert(name.to_owned(), value);
+        self
+    }
+
+    /// The same without a part.
+    pub fn without(mut self, name: &str) -> Self {
+        self.parts.remove(name);
+        self
+    }
+
+    /// Parts and notes.
+    pub fn all(&self) -> BTreeMap<String, Value> {
+        self.parts.iter().chain(&self.notes).map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    /// The digest of the files that the step copies.
+    pub fn files(&self) -> Option<Digest> {
+        self.parts.get("files")?.as_str()?.parse().ok()
     }
 
     /// The digest under which the result is recorded.
@@ -51,6 +78,9 @@ pub(crate) struct Record {
     pub created: String,
     /// How long it took, in seconds.
     pub seconds: f64,
+    /// The digest of the files that it copied, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<Digest>,
 }
 
 /// A layer in a [`Record`].
@@ -112,6 +142,7 @@ mod tests {
             layer: Some(layer),
             created: "2026-01-01T00:00:00Z".into(),
             seconds: 0.5,
+            files: None,
         };
         assert_eq!(Record::from_bytes(&record.to_bytes()), Some(record));
         assert_eq!(Record::from_bytes(b"{}"), None);

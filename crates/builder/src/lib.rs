@@ -18,7 +18,10 @@ mod download;
 mod environment;
 mod error;
 mod event;
+mod explain;
 mod finish;
+mod forecast;
+mod journal;
 mod key;
 mod latch;
 mod metadata;
@@ -26,7 +29,9 @@ mod outline;
 mod plan;
 mod prepared;
 mod problem;
+mod report;
 mod request;
+mod shell;
 mod solve;
 mod state;
 mod step;
@@ -35,21 +40,30 @@ mod testing;
 mod time;
 mod user;
 
-use lbuild_layer_store::{ImageRecord, Store};
+use std::error::Error;
+use std::sync::Mutex;
+
+use lbuild_layer_store::{ImageRecord, Store, StoreError};
 use lbuild_oci::ImageConfig;
 use lbuild_parser::Diagnostic;
-pub use lbuild_runner::Cancel;
+pub use lbuild_runner::{Cancel, Exit, RunError};
 
 pub use access::git_access;
 pub use copy::{ModeChange, ModeError};
 pub use error::BuildError;
 pub use event::{BuildEvent, LayerSummary, PlannedStep, StepId, Stream};
+pub use explain::{Change, Difference, FileChange, FileChanges, Reason};
+pub use forecast::{Forecast, ForecastStep, forecast};
 pub use outline::{Outline, OutlineArgument, OutlineMount, Target, targets};
+pub use report::{BuildReport, Fate, StepReport, Subject};
 pub use request::{
     BuildRequest, CacheUse, ContextFolder, Entitlement, ImageSource, NamedContext, RunOptions, Secret,
 };
+pub use shell::shell;
+pub use step::run::FailedStep;
 
 use crate::context::Contexts;
+use crate::journal::Journal;
 use crate::prepared::{Prepared, Scope};
 use crate::solve::{Build, Solver};
 
@@ -78,9 +92,28 @@ pub fn build(
     events: &(dyn Fn(BuildEvent) + Sync),
     cancel: &Cancel,
 ) -> Result<BuildOutcome, BuildError> {
+    build_or_keep(store, request, events, cancel, None)
+}
+
+/// [`build`], which leaves a RUN that fails in `failed`, for a look into its files.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_or_keep(
+    store: &Store,
+    request: &BuildRequest,
+    events: &(dyn Fn(BuildEvent) + Sync),
+    cancel: &Cancel,
+    failed: Option<&Mutex<Option<FailedStep>>>,
+) -> Result<BuildOutcome, BuildError> {
     let prepared = Prepared::new(store, request, Scope::Build)?;
     let contexts = Contexts::new(store, request);
     warn(request, &prepared, &contexts, events)?;
+    let journal = Journal::new(store, request);
+    let events = |event: BuildEvent| {
+        journal.see(&event);
+        events(event);
+    };
     let Prepared { dockerfile, globals, plan, images } = prepared;
     let build = Build {
         store,
@@ -89,17 +122,41 @@ pub fn build(
         plan: &plan,
         globals: &globals,
         images: &images,
-        events,
+        events: &events,
         cancel,
         contexts: &contexts,
+        journal: &journal,
+        is_forecast: false,
+        failed,
     };
+    let outcome = solve(build);
+    if let Err(error) = remember(&journal, &outcome) {
+        // An image is not worth less because its build cannot be explained later.
+        let mut text = format!("this build is not remembered: {error}");
+        if let Some(cause) = error.source() {
+            text.push_str(&format!(": {cause}"));
+        }
+        events(BuildEvent::Note(text));
+    }
+    outcome
+}
+
+fn solve(build: Build<'_>) -> Result<BuildOutcome, BuildError> {
     let solved = Solver::new(build).solve();
     // What was finished before a failure is worth keeping too.
-    let flushed = store.flush();
+    let flushed = build.store.flush();
     let solved = solved?;
     flushed?;
-    let (image, config) = finish::finish(store, request, solved.state)?;
+    let (image, config) = finish::finish(build.store, build.request, solved.state)?;
     Ok(BuildOutcome { image, config, executed: solved.executed, cached: solved.cached })
+}
+
+fn remember(journal: &Journal<'_>, outcome: &Result<BuildOutcome, BuildError>) -> Result<(), StoreError> {
+    let (image, error) = match outcome {
+        Ok(outcome) => (Some(outcome.image.id), None),
+        Err(error) => (None, Some(error)),
+    };
+    journal.end(image, error)
 }
 
 /// Lists the arguments, secrets and agents that the build of `request` takes, and emits warnings.

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::{env, fmt, fs, io};
 
 use lbuild_build_context::Owners;
-use lbuild_layer_store::{ImageRecord, Store};
+use lbuild_layer_store::{ImageRecord, KeepBuilds, Store};
 use lbuild_oci::Platform;
+
+use crate::report::Subject;
 
 /// A build's inputs.
 #[derive(Debug, Clone)]
@@ -45,6 +47,10 @@ pub struct BuildRequest {
     pub ssh: BTreeMap<String, PathBuf>,
     /// Where the images are that FROM, COPY --from and mounts name; `None`: in the store alone.
     pub images: Option<Arc<dyn ImageSource>>,
+    /// What is built, for those who ask later.
+    pub subject: Subject,
+    /// How many builds are remembered.
+    pub keep_builds: KeepBuilds,
 }
 
 /// Finds images in the store and elsewhere.
@@ -186,6 +192,8 @@ impl BuildRequest {
             secrets: BTreeMap::new(),
             ssh: BTreeMap::new(),
             images: None,
+            subject: Subject::default(),
+            keep_builds: KeepBuilds::default(),
         }
     }
 }

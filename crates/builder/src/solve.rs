@@ -1,13 +1,15 @@
 //! Builds the needed stages, independent ones side by side.
 
+mod result;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use lbuild_layer_store::{ActiveSnapshot, CommitOptions, Store};
-use lbuild_oci::{DiffId, Digest, ImageConfig, Platform};
+use lbuild_layer_store::{ActiveSnapshot, Store};
+use lbuild_oci::{Digest, ImageConfig, Platform};
 use lbuild_parser::{Dockerfile, Instruction, Span};
 use lbuild_runner::Cancel;
 
@@ -15,18 +17,17 @@ use crate::base::{Images, stage_platform};
 use crate::context::Contexts;
 use crate::environment::Environment;
 use crate::event::{BuildEvent, PlannedStep, StepId};
-use crate::key::{Key, Record, RecordedLayer};
+use crate::explain::Reason;
+use crate::journal::Journal;
 use crate::latch::{Latch, Permits};
 use crate::metadata::{self, Scope};
 use crate::plan::{Base, Origin, Plan, Task};
 use crate::problem::Problem;
 use crate::request::{BuildRequest, CacheUse, NamedContext};
 use crate::state::StageState;
+use crate::step::run::FailedStep;
 use crate::step::stubs::DefaultStubs;
 use crate::{BuildError, time};
-
-/// Steps become durable at least this often, so that little is lost when the process is killed.
-const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A step's work.
 pub(crate) struct Executed {
@@ -73,6 +74,11 @@ pub(crate) struct Build<'a> {
     pub events: &'a (dyn Fn(BuildEvent) + Sync),
     pub cancel: &'a Cancel,
     pub contexts: &'a Contexts<'a>,
+    pub journal: &'a Journal<'a>,
+    /// Whether it is only found out what would run.
+    pub is_forecast: bool,
+    /// Where a RUN that fails is left for whoever wants to look into it.
+    pub failed: Option<&'a Mutex<Option<FailedStep>>>,
 }
 
 /// The target stage, and how many steps ran and were cached.
@@ -81,6 +87,8 @@ pub(crate) struct Solved {
     pub executed: usize,
     pub cached: usize,
 }
+
+pub(crate) use result::Step;
 
 /// A step on its way: where it is shown, and where it stands.
 #[derive(Clone, Copy)]
@@ -224,6 +232,12 @@ impl<'a> Solver<'a> {
         };
         if let Some(id) = self.steps.get(&(stage, 0)) {
             self.start(*id);
+            let name = match &planned.base {
+                Base::Scratch => "scratch",
+                Base::Stage(parent) => &self.build.plan.stages[*parent].label,
+                Base::Image(name) | Base::Named(name) => name,
+            };
+            self.build.journal.base(*id, name, &state.layers);
             (self.build.events)(BuildEvent::Cached(*id, None));
         }
         Ok(state)
@@ -252,6 +266,11 @@ impl<'a> Solver<'a> {
         task: &Task,
     ) -> Result<(), BuildError> {
         let place = || StepPlace { stage, id: self.steps[&(stage, number + 1)], span };
+        if self.build.is_forecast && touches_files(&task.step.instruction) && self.is_unknown(state, task)? {
+            state.is_unknown = true;
+            self.would_run(place().id, vec![Reason::Unknown]);
+            return Ok(());
+        }
         match &task.step.instruction {
             Instruction::Run(run) => crate::step::run::run(self, place(), state, run, &task.origins),
             Instruction::Copy(copy) => {
@@ -268,6 +287,17 @@ impl<'a> Solver<'a> {
                 Ok(())
             }
         }
+    }
+
+    /// In a forecast: whether what a step stands on or copies from depends on steps that would run.
+    fn is_unknown(&self, state: &StageState, task: &Task) -> Result<bool, BuildError> {
+        let mut is_unknown = state.is_unknown;
+        for origin in &task.origins {
+            if let Origin::Stage(index) = origin {
+                is_unknown |= self.stage(*index)?.is_unknown;
+            }
+        }
+        Ok(is_unknown)
     }
 
     /// What metadata instructions need.
@@ -321,144 +351,9 @@ impl<'a> Solver<'a> {
         (self.build.events)(event);
     }
 
-    /// The recorded result of `key`, if the stage may use it.
-    pub fn look_up(&self, stage: usize, key: &Key) -> Option<Record> {
-        let allowed = match &self.build.request.cache {
-            CacheUse::All | CacheUse::Only => true,
-            CacheUse::None => false,
-            CacheUse::Except(stages) => {
-                let planned = &self.build.plan.stages[stage];
-                !stages.iter().any(|name| {
-                    planned.name.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(name))
-                        || planned.label == *name
-                })
-            }
-        };
-        if !allowed {
-            return None;
-        }
-        Record::from_bytes(&self.build.store.cache_get(&key.digest())?)
-    }
-
-    /// Takes a step's result from the cache, or makes it and records it; adds it to the stage.
-    ///
-    /// `execute` gives the tree in which the step has done its work.
-    ///
-    /// # Errors
-    /// What `execute` says, or the store.
-    pub fn step<E: Into<Executed>>(
-        &self,
-        place: StepPlace,
-        state: &mut StageState,
-        key: Key,
-        history: String,
-        execute: impl FnOnce(&StageState) -> Result<E, BuildError>,
-    ) -> Result<(), BuildError> {
-        let below = state.layers.clone();
-        self.step_on(&below, place, state, key, history, execute)
-    }
-
-    /// A [`Solver::step`] whose layer depends on `below` alone, and not on the whole stage.
-    ///
-    /// # Errors
-    /// As [`Solver::step`].
-    pub fn step_on<E: Into<Executed>>(
-        &self,
-        below: &[DiffId],
-        place: StepPlace,
-        state: &mut StageState,
-        key: Key,
-        history: String,
-        execute: impl FnOnce(&StageState) -> Result<E, BuildError>,
-    ) -> Result<(), BuildError> {
-        self.start(place.id);
-        let result = self.result(below, place, state, key, execute);
-        match result {
-            Ok(record) => {
-                let layer = record.layer.as_ref().map(|layer| layer.diff_id);
-                state.record(history, Some(record.created), layer);
-                Ok(())
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Adds a recorded result to the stage.
-    pub fn step_recorded(&self, place: StepPlace, state: &mut StageState, record: Record, history: String) {
-        self.start(place.id);
-        self.cached.fetch_add(1, Ordering::Relaxed);
-        self.emit(BuildEvent::Cached(place.id, record.summary()));
-        state.record(history, Some(record.created), record.layer.map(|layer| layer.diff_id));
-    }
-
-    fn result<E: Into<Executed>>(
-        &self,
-        below: &[DiffId],
-        place: StepPlace,
-        state: &StageState,
-        key: Key,
-        execute: impl FnOnce(&StageState) -> Result<E, BuildError>,
-    ) -> Result<Record, BuildError> {
-        let same = self.in_work(key.digest());
-        // Two stages with the same step wait for one result instead of making it twice.
-        let _working = same.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(record) = self.look_up(place.stage, &key) {
-            self.cached.fetch_add(1, Ordering::Relaxed);
-            self.emit(BuildEvent::Cached(place.id, record.summary()));
-            return Ok(record);
-        }
-        if self.build.request.cache == CacheUse::Only {
-            let text = self.step_text(place);
-            return Err(BuildError::Frozen { span: place.span, text });
-        }
-        let _permit = self.permits.take();
-        if self.build.cancel.is_cancelled() {
-            return Err(BuildError::Interrupted);
-        }
-        let began = Instant::now();
-        let Executed { active, is_recordable } = execute(state)?.into();
-        let options = CommitOptions { latest_mtime: self.build.request.source_date_epoch };
-        let layer =
-            self.build.store.commit(active, &options).map_err(|error| Problem::from(error).at(place.span))?;
-        let layer = layer.map(|layer| RecordedLayer {
-            diff_id: layer.diff_id,
-            size: layer.size,
-            entries: layer.entries,
-        });
-        let took = began.elapsed();
-        let created = self.epoch_text().unwrap_or_else(time::now);
-        let record = Record { key, layer, created, seconds: took.as_secs_f64() };
-        if is_recordable {
-            self.keep(below, &record)?;
-        }
-        self.executed.fetch_add(1, Ordering::Relaxed);
-        self.emit(BuildEvent::Finished(place.id, record.summary(), took));
-        Ok(record)
-    }
-
-    /// Records a result under its key.
-    fn keep(&self, below: &[DiffId], record: &Record) -> Result<(), BuildError> {
-        let mut layers = below.to_vec();
-        layers.extend(record.layer.as_ref().map(|layer| layer.diff_id));
-        self.build.store.cache_put(&record.key.digest(), record.to_bytes(), &layers);
-        let mut flushed = self.flushed.lock().unwrap_or_else(PoisonError::into_inner);
-        if flushed.elapsed() > FLUSH_INTERVAL {
-            self.build.store.flush()?;
-            *flushed = Instant::now();
-        }
-        Ok(())
-    }
-
-    /// Records the result of `key` under another key as well.
-    ///
-    /// # Errors
-    /// As the store's flush.
-    pub fn alias(&self, key: &Key, alias: Key, below: &[DiffId]) -> Result<(), BuildError> {
-        let recorded = self.build.store.cache_get(&key.digest());
-        match recorded.as_deref().and_then(Record::from_bytes) {
-            Some(record) => self.keep(below, &Record { key: alias, ..record }),
-            None => Ok(()),
-        }
+    /// Whether nothing may be done but what finds out which steps would run.
+    pub fn is_frugal(&self) -> bool {
+        self.build.is_forecast || self.build.request.cache == CacheUse::Only
     }
 
     fn in_work(&self, key: Digest) -> Arc<Mutex<()>> {

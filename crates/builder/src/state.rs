@@ -27,6 +27,8 @@ pub(crate) struct StageState {
     pub has_cmd: bool,
     /// Whether a WORKDIR was set in this Dockerfile.
     pub has_workdir: bool,
+    /// In a forecast: whether the layers are not known, since a step would run first.
+    pub is_unknown: bool,
 }
 
 impl StageState {
@@ -43,6 +45,7 @@ impl StageState {
             arguments: Vec::new(),
             has_cmd: false,
             has_workdir: false,
+            is_unknown: false,
         }
     }
 

@@ -8,6 +8,7 @@ use lbuild_runner::Cancel;
 
 use crate::BuildError;
 use crate::context::Contexts;
+use crate::journal::Journal;
 use crate::prepared::{Prepared, Scope};
 use crate::request::{BuildRequest, ContextFolder};
 use crate::solve::{Build, Solver};
@@ -61,6 +62,7 @@ impl Bed {
     pub fn with_solver<T>(&self, test: impl FnOnce(&Solver<'_>) -> T) -> T {
         let Prepared { dockerfile, globals, plan, images } = self.prepare().unwrap();
         let contexts = Contexts::new(&self.store, &self.request);
+        let journal = Journal::new(&self.store, &self.request);
         test(&Solver::new(Build {
             store: &self.store,
             request: &self.request,
@@ -71,6 +73,9 @@ impl Bed {
             events: &|_| {},
             cancel: &Cancel::new().unwrap(),
             contexts: &contexts,
+            journal: &journal,
+            is_forecast: false,
+            failed: None,
         }))
     }
 }

@@ -3,6 +3,7 @@
 mod build;
 mod context_source;
 pub mod csv;
+mod looking;
 mod values;
 
 use std::ffi::{OsStr, OsString};
@@ -12,8 +13,9 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use lbuild_oci::Reference;
 
-pub use build::{BuildArgs, ProgressStyle, Pull};
+pub use build::{BuildArgs, OnFailure, ProgressStyle, Pull};
 pub use context_source::ContextSource;
+pub use looking::{LogsArgs, ShellArgs, WhyArgs};
 pub use values::{Assignment, SshSource, assignment};
 
 use crate::{exit, units};
@@ -91,6 +93,14 @@ pub enum Command {
     History(HistoryArgs),
     /// Show what each step of an image added, changed and deleted
     Diff(DiffArgs),
+    /// Run a shell in an image's files, whose changes are thrown away
+    #[command(after_long_help = looking::SHELL_EXAMPLES)]
+    Shell(ShellArgs),
+    /// Say why the steps of the last build ran or came from the cache
+    #[command(after_long_help = looking::WHY_EXAMPLES)]
+    Why(WhyArgs),
+    /// Show what the steps of a build printed
+    Logs(LogsArgs),
     /// Give an image another name
     Tag(TagArgs),
     /// Remove names, and images that have no other name
@@ -348,6 +358,7 @@ Examples:
   lbuild load -i debian.tar              bring in a base image that `docker save` wrote
   lbuild history app                     the image's steps and what each one weighs
   lbuild diff app                        the files that each step changed
+  lbuild why                             why the last build's steps ran
 
 A folder named like a command is written with a ./ before it: lbuild ./images
 

@@ -9,12 +9,15 @@ mod history;
 mod images;
 mod inspect;
 mod load;
+mod logs;
 mod mount;
 mod prune;
 mod rmi;
 mod save;
+mod shell;
 mod tag;
 mod version;
+mod why;
 
 use lbuild_layer_store::{ImageRecord, Store};
 
@@ -33,6 +36,9 @@ pub fn run(Cli { global, command }: Cli) -> Result<(), Failure> {
         Command::Inspect(args) => inspect::run(&store()?, &args),
         Command::History(args) => history::run(&store()?, &args),
         Command::Diff(args) => diff::run(&store()?, &args),
+        Command::Shell(args) => shell::run(&store()?, args),
+        Command::Why(args) => why::run(&store()?, &args),
+        Command::Logs(args) => logs::run(&store()?, &args),
         Command::Tag(args) => tag::run(&store()?, &args),
         Command::Rmi(args) => rmi::run(&store()?, &args),
         Command::Load(args) => load::run(&store()?, args),

@@ -15,6 +15,8 @@ pub enum Exit {
     Dockerfile,
     /// The store cannot be used.
     Store,
+    /// The program that `lbuild shell` ran ended with this status.
+    Program(u8),
     /// A signal ended the command.
     Signal(i32),
 }
@@ -28,6 +30,7 @@ impl Exit {
             Self::Usage => 2,
             Self::Dockerfile => 3,
             Self::Store => 4,
+            Self::Program(status) => status,
             Self::Signal(signal) => {
                 u8::try_from(signal).map_or(u8::MAX, |signal| 128_u8.saturating_add(signal))
             }

@@ -18,6 +18,7 @@ mod output;
 mod progress;
 mod root;
 mod signals;
+mod subject;
 mod table;
 mod terminal;
 mod text;

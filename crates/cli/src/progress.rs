@@ -1,10 +1,10 @@
 //! Shows on standard error what a build does.
 
-mod json;
-mod lines;
+pub mod json;
+pub mod lines;
 mod plain;
 mod quiet;
-mod steps;
+pub mod steps;
 mod tty;
 
 use std::io::{self, IsTerminal};
@@ -41,17 +41,18 @@ struct State {
 
 impl Progress {
     /// Begins to show a build in `style`.
-    pub fn start(style: ProgressStyle) -> Self {
+    /// With `explains`, it is told of every step whether and why it misses the cache.
+    pub fn start(style: ProgressStyle, explains: bool) -> Self {
         let style = match style {
             ProgressStyle::Auto if io::stderr().is_terminal() && !terminal::is_dumb() => ProgressStyle::Tty,
             ProgressStyle::Auto => ProgressStyle::Plain,
             style => style,
         };
         let renderer: Box<dyn Renderer> = match style {
-            ProgressStyle::Tty => Box::new(tty::Tty::on_stderr()),
+            ProgressStyle::Tty => Box::new(tty::Tty::on_stderr(explains)),
             ProgressStyle::Rawjson => Box::new(json::Json::new(io::stderr())),
             ProgressStyle::Quiet => Box::new(quiet::Quiet),
-            ProgressStyle::Plain | ProgressStyle::Auto => Box::new(plain::Plain::new(io::stderr())),
+            ProgressStyle::Plain | ProgressStyle::Auto => Box::new(plain::Plain::new(io::stderr(), explains)),
         };
         let state = Mutex::new(State { renderer, warnings: Vec::new() });
         Self { began: Instant::now(), json: style == ProgressStyle::Rawjson, state }
@@ -117,6 +118,7 @@ fn recorded_build() -> Vec<(BuildEvent, Duration)> {
         (1, BuildEvent::Started(StepId(0))),
         (2, BuildEvent::Cached(StepId(0), layer("base", 7_700_000, 512))),
         (3, BuildEvent::Started(StepId(1))),
+        (3, BuildEvent::Explained(StepId(1), vec![lbuild_builder::Reason::NewStep])),
         (10, BuildEvent::Status(StepId(1), "extracting 1 of 2 layers".to_owned())),
         (100, output(1, Stream::Stdout, b"gcc -c \x1b[1mmain.c\x1b[0m\nli")),
         (200, output(1, Stream::Stderr, b"10%\r60%\r100%\n\x1b]0;pwned\x07warning: x\n")),

@@ -21,6 +21,8 @@ pub struct Interruption {
     signal: Arc<AtomicI32>,
     /// The build is over: there is nothing to cancel.
     over: Arc<AtomicBool>,
+    /// A shell has the keyboard: what is typed there is for it.
+    shell: Arc<AtomicBool>,
 }
 
 impl Interruption {
@@ -30,6 +32,11 @@ impl Interruption {
             0 => None,
             signal => Some(Exit::Signal(signal)),
         }
+    }
+
+    /// From now on SIGINT is left to the shell that has the terminal.
+    pub fn give_keyboard_to_shell(&self) {
+        self.shell.store(true, Ordering::SeqCst);
     }
 
     /// From now on a signal ends the process at once.
@@ -84,6 +91,9 @@ fn cancel_on_signal(cancel: Cancel) -> io::Result<Interruption> {
     let noted = interruption.clone();
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
+            if signal == SIGINT && noted.shell.load(Ordering::SeqCst) {
+                continue;
+            }
             if noted.exit().is_some() || noted.over.load(Ordering::SeqCst) {
                 std::process::exit(Exit::Signal(signal).code().into());
             }

@@ -27,6 +27,7 @@
 //! names/<digest of name>  an image's name
 //! cache/<2>/<key>         what the builder remembers of a step
 //! cache-mounts/<id>/      what `RUN --mount=type=cache` keeps
+//! builds/, logs/, file-lists/  what is told of builds afterwards
 //! ```
 //!
 //! Digests are written as 64 hexadecimal digits. What bears its name is whole: it was made in
@@ -37,6 +38,7 @@ mod apply;
 mod below;
 mod blob;
 mod cache;
+mod cache_miss;
 mod cache_mount;
 mod changes;
 mod content;
@@ -46,6 +48,7 @@ mod error;
 mod format;
 mod image;
 mod inventory;
+mod journal;
 mod layer;
 mod layout;
 mod lock;
@@ -71,9 +74,11 @@ mod usage;
 mod whiteout;
 mod workspace;
 
+pub use cache_miss::CacheMiss;
 pub use cache_mount::{CacheMountGuard, CacheMountSharing};
 pub use error::StoreError;
 pub use image::ImageRecord;
+pub use journal::{BuildName, KeepBuilds, LogWriter};
 pub use layer::{Blob, Layer, LayerEntry, LayerEntryKind};
 pub use prune::{PruneOptions, PruneReport, Removed};
 pub use quarantine::Damage;

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use lbuild_confined::Root;
 use lbuild_oci::{ChainId, DiffId};
-use rustix::fs::{Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat};
+use rustix::io::Errno;
 
 use crate::below::Below;
 use crate::copied::{self, CopiedTree};
@@ -146,6 +147,34 @@ impl Store {
         let mount = self.merge(layers, &stubs, Some(writable), SOURCE)?;
         let (root, parent) = (Root::from_fd(mount), layers.to_vec());
         Ok(ActiveSnapshot { root, parent, stubs, copied: None, workspace })
+    }
+
+    /// The same writable tree anew, with what was written to it so far. A run uses up the mount of a tree;
+    /// this lets another one follow. Nothing may use the tree meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::Mount`] or [`StoreError::Io`]; what was written is then lost.
+    pub fn prepare_again(&self, active: ActiveSnapshot) -> Result<ActiveSnapshot, StoreError> {
+        if let Some(copied) = &active.copied {
+            return Ok(ActiveSnapshot { root: Root::from_fd(copied.open()?), ..active });
+        }
+        let ActiveSnapshot { root, parent, stubs, copied, workspace } = active;
+        drop(root);
+        // overlayfs refuses what was mounted `volatile` before, unless this is removed.
+        let directory = AtFlags::REMOVEDIR;
+        for (mark, flags) in [
+            (c"work/incompat/volatile/dirty", AtFlags::empty()),
+            (c"work/incompat/volatile", directory),
+            (c"work/incompat", directory),
+        ] {
+            match rustix::fs::unlinkat(workspace.work(), mark, flags) {
+                Err(error) if error != Errno::NOENT => return Err(error).on("remove", "the overlay's mark"),
+                _ => {}
+            }
+        }
+        let writable = (workspace.upper(), workspace.work());
+        let mount = self.merge(&parent, &stubs, Some(writable), SOURCE)?;
+        Ok(ActiveSnapshot { root: Root::from_fd(mount), parent, stubs, copied, workspace })
     }
 
     /// A read-only tree of `layers`, bottom first, which are unpacked if they are not yet; without

@@ -12,6 +12,9 @@ pub enum CopyError {
     /// A source does not exist or cannot be listed.
     #[error(transparent)]
     Source(#[from] ContextError),
+    /// Whoever asked for the list of files did not take it.
+    #[error("cannot list the files that are copied")]
+    List(#[source] io::Error),
     /// A source cannot be read.
     #[error("cannot read {path}")]
     Read {

@@ -28,9 +28,11 @@ mod selected;
 #[cfg(test)]
 mod tests;
 
+use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use lbuild_build_context::{DigestMemo, Relevant, Selection, Selector, SourceTree, select};
+use lbuild_build_context::{DigestMemo, Entry, Relevant, Selection, Selector, SourceTree, select};
 use lbuild_confined::Root;
 use lbuild_oci::{Digest, Hasher};
 
@@ -38,6 +40,7 @@ pub use apply::CopyReport;
 pub use error::CopyError;
 pub use mode::{ModeChange, ModeError};
 
+use crate::explain::{DIGEST_BYTES, ListedFile};
 use apply::Copier;
 use cancel::IsCancelled;
 use destination::Destination;
@@ -153,11 +156,6 @@ pub fn prepare(request: CopyRequest<'_>) -> Result<PreparedCopy<'_>, CopyError> 
 }
 
 impl PreparedCopy<'_> {
-    /// The same for an owner that was looked up since.
-    pub fn with_owner(self, owner: Option<(u32, u32)>) -> Self {
-        Self { owner, ..self }
-    }
-
     /// The digest of all that the result depends on, but for the tree that it is applied to and for times.
     ///
     /// # Errors
@@ -167,12 +165,62 @@ impl PreparedCopy<'_> {
         self.digest_all(memo, is_cancelled).map_err(|error| unless_cancelled(error, is_cancelled))
     }
 
+    /// Calls `visit` for every file of the sources, in the order of a walk. It sees them as the digest
+    /// does: without what does not reach the copy.
+    ///
+    /// # Errors
+    /// As [`PreparedCopy::digest`]; what `visit` returns is [`CopyError::List`].
+    pub fn list(
+        &self,
+        memo: &DigestMemo,
+        visit: &mut dyn FnMut(&ListedFile) -> io::Result<()>,
+        is_cancelled: IsCancelled<'_>,
+    ) -> Result<(), CopyError> {
+        let relevant = self.relevant();
+        for (source, item) in (0..).zip(&self.items) {
+            match item {
+                Item::Selected { tree, selection, .. } => {
+                    let mut failure = None;
+                    let mut visit = |path: &Path, entry: &Entry, digest: Option<&Digest>| {
+                        failure = failure
+                            .take()
+                            .or_else(|| visit(&listed(source, path, entry, digest, relevant)).err());
+                    };
+                    selection.list(tree, memo, is_cancelled, &mut visit)?;
+                    failure.map_or(Ok(()), Err).map_err(CopyError::List)?;
+                }
+                Item::Inline { name, content } => {
+                    let digest = beginning(Some(&Digest::of(content)));
+                    let path = name.clone().into_bytes();
+                    visit(&ListedFile { source, path, kind: b'f', digest, ..ListedFile::default() })
+                        .map_err(CopyError::List)?;
+                }
+                Item::Download { name, .. } => {
+                    let path = name.clone().into_bytes();
+                    visit(&ListedFile { source, path, kind: b'f', ..ListedFile::default() })
+                        .map_err(CopyError::List)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Copies into a tree that nobody else changes meanwhile.
     ///
     /// # Errors
     /// [`CopyError`], [`CopyError::Interrupted`] once `is_cancelled`; the tree is then half-changed.
     pub fn apply(&self, root: &Root, is_cancelled: IsCancelled<'_>) -> Result<CopyReport, CopyError> {
-        self.copy_all(root, is_cancelled).map_err(|error| unless_cancelled(error, is_cancelled))
+        self.apply_for(root, self.owner, is_cancelled)
+    }
+
+    /// [`PreparedCopy::apply`] for an owner that was looked up since.
+    pub fn apply_for(
+        &self,
+        root: &Root,
+        owner: Option<(u32, u32)>,
+        is_cancelled: IsCancelled<'_>,
+    ) -> Result<CopyReport, CopyError> {
+        self.copy_all(root, owner, is_cancelled).map_err(|error| unless_cancelled(error, is_cancelled))
     }
 
     fn digest_all(&self, memo: &DigestMemo, is_cancelled: IsCancelled<'_>) -> Result<Digest, CopyError> {
@@ -181,10 +229,7 @@ impl PreparedCopy<'_> {
         key.add(self.destination.as_str());
         key.add(format!("{:?} {:?}", self.owner, self.unpack));
         key.add(self.mode.as_ref().map_or("", ModeChange::as_str));
-        let relevant = Relevant {
-            owner: self.owner.is_none(),
-            mode: !self.mode.as_ref().is_some_and(ModeChange::is_absolute),
-        };
+        let relevant = self.relevant();
         for item in &self.items {
             match item {
                 Item::Selected { tree, selection, .. } => {
@@ -206,10 +251,22 @@ impl PreparedCopy<'_> {
         Ok(key.0.finish())
     }
 
-    fn copy_all(&self, root: &Root, is_cancelled: IsCancelled<'_>) -> Result<CopyReport, CopyError> {
+    fn relevant(&self) -> Relevant {
+        Relevant {
+            owner: self.owner.is_none(),
+            mode: !self.mode.as_ref().is_some_and(ModeChange::is_absolute),
+        }
+    }
+
+    fn copy_all(
+        &self,
+        root: &Root,
+        owner: Option<(u32, u32)>,
+        is_cancelled: IsCancelled<'_>,
+    ) -> Result<CopyReport, CopyError> {
         let mode = self.mode.as_ref();
         let (destination, mtime) = (&self.destination, self.created_mtime);
-        let mut copier = Copier::new(root, destination, self.owner, mode, mtime, is_cancelled);
+        let mut copier = Copier::new(root, destination, owner, mode, mtime, is_cancelled);
         for item in &self.items {
             match item {
                 Item::Selected { tree, pattern, selection } => {
@@ -229,6 +286,30 @@ impl PreparedCopy<'_> {
         }
         copier.finish()
     }
+}
+
+fn listed(
+    source: u64,
+    path: &Path,
+    entry: &Entry,
+    digest: Option<&Digest>,
+    relevant: Relevant,
+) -> ListedFile {
+    let metadata = &entry.metadata;
+    // A copied directory gives its content and not itself.
+    let is_top_directory = entry.depth == 0 && metadata.is_directory();
+    ListedFile {
+        source,
+        path: path.as_os_str().as_bytes().to_owned(),
+        kind: metadata.kind.letter(),
+        mode: (relevant.mode && !is_top_directory).then_some(metadata.mode),
+        owner: (relevant.owner && !is_top_directory).then_some((metadata.uid, metadata.gid)),
+        digest: beginning(digest),
+    }
+}
+
+fn beginning(digest: Option<&Digest>) -> [u8; DIGEST_BYTES] {
+    digest.and_then(|digest| digest.as_bytes().first_chunk().copied()).unwrap_or_default()
 }
 
 /// Whatever fails once a copy is cancelled fails because of that.

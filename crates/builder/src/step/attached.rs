@@ -23,7 +23,8 @@ pub(crate) struct Attached<'a> {
     parts: Vec<Part>,
 }
 
-enum Part {
+/// One mount's.
+pub(crate) enum Part {
     /// Files to bind, in a tree that writes do not leave.
     Tree {
         _owner: Box<ActiveSnapshot>,
@@ -72,6 +73,11 @@ impl<'a> Attached<'a> {
             Part::Tree { changed, .. } => changed.iter().map(PathBuf::as_path).collect(),
             _ => Vec::new(),
         })
+    }
+
+    /// What has to stay alive for [`Attached::mounts`].
+    pub fn into_parts(self) -> Vec<Part> {
+        self.parts
     }
 
     /// The mounts as the runner takes them.

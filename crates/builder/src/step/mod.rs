@@ -8,6 +8,6 @@ pub(crate) mod mount;
 pub(crate) mod run;
 mod secret_search;
 pub(crate) mod stubs;
-mod surroundings;
+pub(crate) mod surroundings;
 pub(crate) mod transfer;
 pub(crate) mod workdir;

@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use lbuild_layer_store::{ActiveSnapshot, StoreError};
 use lbuild_oci::Platform;
 use lbuild_parser::{Network, Run, Security};
-use lbuild_runner::{Exit, Mount, MountSource, RunError, RunSpec, Stdin, User};
+use lbuild_runner::{Cancel, Exit, Mount, MountSource, RunError, RunSpec, Stdin, User};
 use rustix::fs::{AtFlags, Gid, Mode, Uid, chownat};
 
 use crate::BuildError;
@@ -15,9 +16,9 @@ use crate::key::Key;
 use crate::plan::Origin;
 use crate::problem::Problem;
 use crate::request::Entitlement;
-use crate::solve::{Executed, Solver, StepPlace};
+use crate::solve::{Executed, Solver, Step, StepPlace};
 use crate::state::StageState;
-use crate::step::attached::Attached;
+use crate::step::attached::{Attached, Part};
 use crate::step::command::{Command, SCRIPT_FOLDER};
 use crate::step::mount::{self, Files, ResolvedMount, SecretMount};
 use crate::step::secret_search::SecretSearch;
@@ -64,7 +65,9 @@ pub(crate) fn run(
     let resolved = resolve(solver, state, run, files).map_err(|problem| problem.at(place.span))?;
     let key = key(solver, place, state, &resolved)?;
     let history = history(state, &resolved.command);
-    solver.step(place, state, key, history, |state| execute(solver, place, state, &resolved))
+    let key = key.noting("shell", state.shell());
+    let step = Step { place, key, shown: None, history, files: None };
+    solver.step(state, step, |state| execute(solver, place, state, &resolved))
 }
 
 fn resolve(
@@ -168,7 +171,7 @@ fn execute(
         at(Problem::from(error).help("USER must name a user of the image, or give numbers as USER 1000:1000"))
     })?;
     make_workdir(&active, state.workdir(), &user).map_err(at)?;
-    let spec = spec(solver, state, resolved, &active, user, mounts).map_err(at)?;
+    let spec = spec(solver, state, resolved, &active, &user, mounts).map_err(at)?;
     let mut last = LastOutput::default();
     let mut output = |stream: lbuild_runner::Stream, bytes: &[u8]| {
         last.push(bytes);
@@ -186,9 +189,67 @@ fn execute(
             let is_recordable = solver.note_changed(attached.changed());
             Ok(Executed { active, is_recordable })
         }
-        Ok(exit) => Err(failed(place, command, exit, last)),
+        Ok(exit) => {
+            if let Some(kept) = solver.build.failed {
+                drop(attached);
+                match keep_failed(solver, place, state, resolved, active, &user) {
+                    Ok(step) => *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(step),
+                    Err(error) => {
+                        let note = format!("the failed step cannot be looked into: {error}");
+                        solver.emit(BuildEvent::Note(note));
+                    }
+                }
+            }
+            Err(failed(place, command, exit, last))
+        }
         Err(RunError::Cancelled) => Err(BuildError::Interrupted),
         Err(error) => Err(at(not_started(error, state))),
+    }
+}
+
+/// Makes a RUN that failed ready for another command.
+fn keep_failed(
+    solver: &Solver<'_>,
+    place: StepPlace,
+    state: &StageState,
+    resolved: &Resolved,
+    active: ActiveSnapshot,
+    user: &ProcessUser,
+) -> Result<FailedStep, BuildError> {
+    let at = |problem: Problem| problem.at(place.span);
+    let attached = Attached::new(solver, place, &resolved.mounts)?;
+    let mut mounts = attached.mounts().map_err(at)?;
+    mounts.extend(script_mount(&resolved.command));
+    let active = solver.build.store.prepare_again(active)?;
+    let mut spec = spec(solver, state, resolved, &active, user, mounts).map_err(at)?;
+    spec.args = state.shell().into_iter().take(1).map(Into::into).collect();
+    Ok(FailedStep { spec, _active: active, _parts: attached.into_parts() })
+}
+
+/// A RUN that failed, as it left its files.
+pub struct FailedStep {
+    spec: RunSpec,
+    /// What the specification's descriptors lead to.
+    _active: ActiveSnapshot,
+    _parts: Vec<Part>,
+}
+
+impl FailedStep {
+    /// Runs the stage's shell on this process's standard input and output, with the files, variables,
+    /// mounts and secrets that the command had. Whatever it changes ends with it, but for cache mounts.
+    ///
+    /// # Errors
+    /// See [`RunError`].
+    pub fn shell(self, cancel: &Cancel) -> Result<Exit, RunError> {
+        let spec = RunSpec { stdin: Stdin::Inherit, ..self.spec };
+        lbuild_runner::run(spec, &mut |_, _| {}, cancel)
+    }
+}
+
+impl std::fmt::Debug for FailedStep {
+    /// Never shows a secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FailedStep").finish_non_exhaustive()
     }
 }
 
@@ -206,7 +267,7 @@ fn search_for_secrets(
 }
 
 /// The mount points that the mounts need, and whether each is a directory.
-fn points(mounts: &[Mount]) -> Vec<(PathBuf, bool)> {
+pub(crate) fn points(mounts: &[Mount]) -> Vec<(PathBuf, bool)> {
     let default =
         lbuild_runner::DEFAULT_MOUNT_POINTS.iter().map(|(path, is_dir)| (PathBuf::from(path), *is_dir));
     let own = mounts.iter().map(|mount| (mount.target.clone(), mount.source.is_directory()));
@@ -225,7 +286,11 @@ fn script_mount(command: &Command) -> Option<Mount> {
 }
 
 /// A working directory that an image names and lacks is made for the user, as in BuildKit.
-fn make_workdir(active: &ActiveSnapshot, workdir: &str, user: &ProcessUser) -> Result<(), Problem> {
+pub(crate) fn make_workdir(
+    active: &ActiveSnapshot,
+    workdir: &str,
+    user: &ProcessUser,
+) -> Result<(), Problem> {
     let made = active
         .root()
         .create_dir_all(workdir, Mode::from(0o755))
@@ -244,13 +309,13 @@ fn spec(
     state: &StageState,
     resolved: &Resolved,
     active: &ActiveSnapshot,
-    user: ProcessUser,
+    user: &ProcessUser,
     mounts: Vec<Mount>,
 ) -> Result<RunSpec, Problem> {
     let request = solver.build.request;
     let secrets =
         resolved.secrets().filter_map(|secret| Some((secret.variable.clone()?, secret.content.clone())));
-    let mut env = surroundings::variables(request, state, secrets.collect(), &user);
+    let mut env = surroundings::variables(request, state, secrets.collect(), user);
     let agent = resolved.mounts.iter().find_map(|mount| match mount {
         ResolvedMount::Ssh { target, .. } => Some(target),
         _ => None,
@@ -263,7 +328,7 @@ fn spec(
         args: resolved.command.words.iter().map(Into::into).collect(),
         env,
         cwd: state.workdir().into(),
-        user: User { uid: user.uid, gid: user.gid, groups: user.groups },
+        user: User { uid: user.uid, gid: user.gid, groups: user.groups.clone() },
         hostname: surroundings::host_name(request).to_owned(),
         network: match resolved.network {
             Network::None => lbuild_runner::Network::None,
@@ -320,7 +385,7 @@ fn failed(place: StepPlace, command: String, exit: Exit, last: LastOutput) -> Bu
 }
 
 /// Why a command could not be started, and what to do.
-fn not_started(error: RunError, state: &StageState) -> Problem {
+pub(crate) fn not_started(error: RunError, state: &StageState) -> Problem {
     let help = match &error {
         RunError::NotFound { .. } if state.layers.is_empty() => {
             "the stage begins with nothing (FROM scratch): there is no shell; COPY or ADD one first, or use another base"

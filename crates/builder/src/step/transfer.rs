@@ -1,13 +1,14 @@
 //! COPY and ADD: files of a context, a stage, an image, the Dockerfile or the network.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 
 use lbuild_build_context::ContextError;
 use lbuild_build_context::remote::redacted;
 use lbuild_confined::Root;
 use lbuild_layer_store::{ActiveSnapshot, PrepareOptions};
-use lbuild_oci::{ChainId, DiffId};
+use lbuild_oci::{ChainId, DiffId, Digest};
 use lbuild_parser::expand::Expander;
 use lbuild_parser::{Add, Copy, Heredoc, Source, Span};
 use serde_json::{Value, json};
@@ -17,10 +18,11 @@ use crate::context::Tree;
 use crate::copy::{CopyError, CopyRequest, CopySource, ModeChange, PreparedCopy, Unpack, prepare};
 use crate::download::{self, Download, DownloadFlags};
 use crate::event::BuildEvent;
+use crate::explain::ListedFile;
 use crate::key::Key;
 use crate::plan::Origin;
 use crate::problem::Problem;
-use crate::solve::{Executed, Solver, StepPlace};
+use crate::solve::{Executed, Solver, Step, StepPlace};
 use crate::state::StageState;
 use crate::step::link::Landing;
 use crate::user::{file_owner, is_numeric_owner};
@@ -276,10 +278,21 @@ fn apply(
 ) -> Result<(), BuildError> {
     let history = history(&transfer);
     let mut quick = quick_key(solver, place, state, &transfer)?;
-    if let Some(record) = quick.as_ref().and_then(|quick| solver.look_up(place.stage, quick)) {
+    let shown = |key: Key, state: &StageState| Some(noted(key, state, &transfer));
+    if let Some(quick) = &quick
+        && let Some(record) = solver.look_up(place.stage, quick)
+    {
         // The same sources by identity: their content need not be read.
-        solver.step_recorded(place, state, record, history);
+        let shown = shown(base_key(solver, state, &transfer), state);
+        let step = Step { place, key: quick.clone(), shown, history, files: None };
+        solver.step_recorded(state, step, record);
         return Ok(());
+    }
+    if let (Some(quick), true) = (&quick, transfer.has_remote() && solver.is_frugal()) {
+        // Nothing is fetched to find out what would run.
+        let shown = shown(base_key(solver, state, &transfer), state);
+        let step = Step { place, key: quick.clone(), shown, history, files: None };
+        return solver.step(state, step, |_| Err::<ActiveSnapshot, _>(BuildError::Interrupted));
     }
     if transfer.has_remote() {
         transfer.fetch(solver, place).map_err(|problem| problem.at(place.span))?;
@@ -297,13 +310,18 @@ fn apply(
         .map_err(failed)?;
     let key = base_key(solver, state, transfer).with("files", files);
     let below = state.layers.clone();
+    let list = |visit: &mut dyn FnMut(&ListedFile) -> io::Result<()>| {
+        prepared.list(solver.build.contexts.memo(), visit, &|| solver.build.cancel.is_cancelled())
+    };
+    let shown = Some(noted(key.clone(), state, transfer));
+    let step = Step { place, key: key.clone(), shown, history, files: Some(&list) };
     if transfer.is_linked() {
-        linked(solver, place, state, transfer, &tree, key.clone(), history)?;
+        linked(solver, state, transfer, &tree, step)?;
     } else {
-        solver.step(place, state, key.clone(), history, |state| {
+        solver.step(state, step, |state| {
             let active = solver.build.store.prepare(&state.layers, &PrepareOptions::default())?;
             let owner = owner(solver, active.root(), transfer).map_err(|problem| problem.at(place.span))?;
-            write(solver, place, transfer, &prepared.with_owner(owner), active)
+            write(solver, place, transfer, &prepared, owner, active)
         })?;
     }
     match quick {
@@ -316,15 +334,16 @@ fn apply(
 /// the base only what the result depends on.
 fn linked(
     solver: &Solver<'_>,
-    place: StepPlace,
     state: &mut StageState,
     transfer: &Transfer,
     tree: &Tree<'_>,
-    on_this_base: Key,
-    history: String,
+    step: Step<'_>,
 ) -> Result<(), BuildError> {
+    let (place, on_this_base) = (step.place, step.key.clone());
+    // What is below does not decide what such a copy gives.
+    let step = Step { shown: step.shown.map(|shown| shown.without("parent")), ..step };
     if let Some(record) = solver.look_up(place.stage, &on_this_base) {
-        solver.step_recorded(place, state, record, history);
+        solver.step_recorded(state, step, record);
         return Ok(());
     }
     let at = |problem: Problem| problem.at(place.span);
@@ -344,10 +363,11 @@ fn linked(
         .with("landing", &landing)
         .with("source date epoch", solver.build.request.source_date_epoch);
     let below = state.layers.clone();
-    solver.step_on(&[], place, state, key.clone(), history, |_| {
+    let step = Step { key: key.clone(), ..step };
+    solver.step_on(&[], state, step, |_| {
         let active = solver.build.store.prepare(&[], &PrepareOptions::default())?;
         landing.prepare(active.root()).map_err(|error| at(Problem::from(error)))?;
-        write(solver, place, transfer, &prepared, active)
+        write(solver, place, transfer, &prepared, owner, active)
     })?;
     solver.alias(&key, on_this_base, &below)
 }
@@ -402,10 +422,11 @@ fn write(
     place: StepPlace,
     transfer: &Transfer,
     prepared: &PreparedCopy<'_>,
+    owner: Option<(u32, u32)>,
     active: ActiveSnapshot,
 ) -> Result<Executed, BuildError> {
     let report = prepared
-        .apply(active.root(), &|| solver.build.cancel.is_cancelled())
+        .apply_for(active.root(), owner, &|| solver.build.cancel.is_cancelled())
         .map_err(|error| failed(error, transfer, place.span))?;
     let is_recordable = solver.note_changed(report.changed.iter().map(PathBuf::as_path));
     Ok(Executed { active, is_recordable })
@@ -456,6 +477,30 @@ fn base_key(solver: &Solver<'_>, state: &StageState, transfer: &Transfer) -> Key
         .with("owner", &transfer.owner)
         .with("link", transfer.is_linked())
         .with("source date epoch", solver.build.request.source_date_epoch)
+}
+
+/// The key with what people know the copy by.
+fn noted(key: Key, state: &StageState, transfer: &Transfer) -> Key {
+    let source = |item: &Item| match item {
+        Item::Path(path) => json!(path),
+        Item::Remote(download) => json!(redacted(&download.url)),
+    };
+    let mut key = key
+        .noting("its sources", transfer.sources.iter().map(source).collect::<Vec<_>>())
+        .noting("its destination", &transfer.destination)
+        .noting("working directory", state.workdir())
+        .noting("--chmod", transfer.mode.as_ref().map(ModeChange::as_str))
+        .noting("--exclude", &transfer.exclude);
+    for (name, content) in &transfer.inline {
+        key = key.noting(&format!("the text of <<{name}"), content);
+    }
+    for item in &transfer.sources {
+        if let Item::Remote(download) = item {
+            let name = format!("what is at {}", redacted(&download.url));
+            key = key.noting(&name, Digest::of(download.identity().to_string()));
+        }
+    }
+    key
 }
 
 /// The owner that `--chown` names, looked up in the image's own files.

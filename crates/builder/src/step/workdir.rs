@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, Gid, Mode, Uid, chownat};
 use crate::BuildError;
 use crate::key::Key;
 use crate::problem::Problem;
-use crate::solve::{Solver, StepPlace};
+use crate::solve::{Solver, Step, StepPlace};
 use crate::state::StageState;
 use crate::user::file_owner;
 
@@ -34,7 +34,8 @@ pub(crate) fn workdir(
         key = key.with("user", &user);
     }
     let history = format!("WORKDIR {directory}");
-    solver.step(place, state, key, history, |state| {
+    let step = Step { place, key, shown: None, history, files: None };
+    solver.step(state, step, |state| {
         let active = solver.build.store.prepare(&state.layers, &PrepareOptions::default())?;
         make(&active, Path::new(&directory), &user).map_err(|problem| problem.about(word).at(place.span))?;
         Ok(active)

@@ -90,6 +90,15 @@ pub struct BuildArgs {
     /// Fail rather than run a step that is not in the cache
     #[arg(long, help_heading = "Cache", conflicts_with_all = ["no_cache", "no_cache_filter"])]
     pub frozen: bool,
+    /// Say for each step whether it is in the cache and, if not, why
+    #[arg(long, help_heading = "Cache")]
+    pub explain: bool,
+    /// Only say which steps would run, why, and for how long
+    #[arg(long, help_heading = "Cache", conflicts_with_all = ["call", "check", "frozen"])]
+    pub plan: bool,
+    /// With --plan: as JSON
+    #[arg(long, help_heading = "Cache", requires = "plan")]
+    pub json: bool,
     /// When base images are looked for elsewhere than in the store
     #[arg(
         long,
@@ -117,6 +126,9 @@ pub struct BuildArgs {
     /// Print only the image's id
     #[arg(short, long, help_heading = "Result")]
     pub quiet: bool,
+    /// What to do about a RUN that fails: shell opens one in the files that it left
+    #[arg(long, help_heading = "Result", value_enum, value_name = "ACTION")]
+    pub on_failure: Option<OnFailure>,
     /// How progress is shown on standard error
     #[arg(long, help_heading = "Result", value_enum, value_name = "STYLE", default_value = "auto")]
     pub progress: ProgressStyle,
@@ -188,6 +200,13 @@ impl BuildArgs {
             None => Call::BUILD,
         }
     }
+}
+
+/// `--on-failure`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnFailure {
+    /// A shell with the step's files, variables, mounts and secrets, on a terminal
+    Shell,
 }
 
 /// `--pull`.

@@ -1,17 +1,19 @@
 //! `lbuild build`.
 
 mod inputs;
+mod plan;
 mod request;
 mod result;
 mod ssh;
 
-use std::sync::Arc;
+use std::io::{self, IsTerminal};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use lbuild_builder::{BuildError, BuildRequest};
+use lbuild_builder::{BuildError, BuildRequest, Cancel, FailedStep};
 use lbuild_runner::Standing;
 use serde_json::json;
 
-use crate::args::{BuildArgs, GlobalArgs, ProgressStyle, Pull};
+use crate::args::{BuildArgs, GlobalArgs, OnFailure, ProgressStyle, Pull};
 use crate::call::Method;
 use crate::contexts::Contexts;
 use crate::diagnostics::{self, Source, Style};
@@ -20,7 +22,7 @@ use crate::images::Images;
 use crate::output::{Destination, Form, Output};
 use crate::progress::Progress;
 use crate::signals::{Interruption, Watch};
-use crate::{export, root};
+use crate::{export, root, subject};
 use inputs::Inputs;
 use result::Delivery;
 use ssh::SshAgents;
@@ -61,11 +63,19 @@ pub fn run(global: &GlobalArgs, mut args: BuildArgs) -> Result<(), Failure> {
 
     let interruption = watch.begin()?;
     let style = if args.quiet { ProgressStyle::Quiet } else { args.progress };
-    let progress = Progress::start(style);
-    let built = lbuild_builder::build(&store, &request, &|event| progress.event(event), watch.cancel());
+    if args.plan {
+        return plan::run(&store, &request, &source, watch.cancel(), args.json);
+    }
+    let progress = Progress::start(style, args.explain);
+    let failed_step = Mutex::new(None);
+    let keeps = wants_shell(&args).then_some(&failed_step);
+    let events = |event| progress.event(event);
+    let built = lbuild_builder::build_or_keep(&store, &request, &events, watch.cancel(), keeps);
     let warnings = progress.finish();
     let took = progress.elapsed();
-    interruption.end();
+    if keeps.is_none() {
+        interruption.end();
+    }
 
     if !args.quiet {
         for warning in &warnings {
@@ -79,7 +89,14 @@ pub fn run(global: &GlobalArgs, mut args: BuildArgs) -> Result<(), Failure> {
         }
     }
     match built {
-        Err(error) => Err(failed(&source, &error, progress.is_json(), interruption)),
+        Err(error) => {
+            let failure = failed(&source, &error, progress.is_json(), interruption);
+            let step = failed_step.into_inner().unwrap_or_else(PoisonError::into_inner);
+            if let (Some(step), None) = (step, interruption.exit()) {
+                look_into(step, interruption)?;
+            }
+            Err(failure)
+        }
         Ok(_) if interruption.exit().is_some() => {
             Err(failed(&source, &BuildError::Interrupted, progress.is_json(), interruption))
         }
@@ -90,13 +107,42 @@ pub fn run(global: &GlobalArgs, mut args: BuildArgs) -> Result<(), Failure> {
     }
 }
 
+/// Whether a RUN that fails is to be looked into, and can be.
+fn wants_shell(args: &BuildArgs) -> bool {
+    let wanted = args.on_failure == Some(OnFailure::Shell);
+    if wanted && !io::stdin().is_terminal() {
+        diagnostics::print("note: --on-failure=shell has no effect: standard input is not a terminal");
+        return false;
+    }
+    wanted
+}
+
+/// A shell in a failed step.
+fn look_into(step: FailedStep, interruption: &Interruption) -> Result<(), Failure> {
+    diagnostics::print(
+        "\nThis is a shell in the failed step, as it left its files. What it changes is thrown away; \
+         `exit` ends it.",
+    );
+    let cancel = Cancel::new().map_err(Failure::io("cannot prepare a shell"))?;
+    interruption.give_keyboard_to_shell();
+    let ended = step.shell(&cancel);
+    interruption.end();
+    if let Err(error) = ended {
+        diagnostics::print_error(&error, Some("the image has no such shell; SHELL names another one"));
+    }
+    Ok(())
+}
+
 /// Reads and fetches all that the build is asked for.
 fn gather(contexts: &Contexts<'_>, args: &BuildArgs) -> Result<(BuildRequest, Source), Failure> {
     let Inputs { dockerfile, context } = inputs::read(contexts, args)?;
     let source = Source::new(&dockerfile.name, &dockerfile.content);
     let named = args.build_contexts.iter().map(|(name, source)| Ok((name.clone(), contexts.named(source)?)));
     let named = named.collect::<Result<_, Failure>>()?;
+    let subject = subject::of(&args.path, &dockerfile);
     let request = BuildRequest {
+        subject,
+        keep_builds: subject::keep_builds()?,
         context,
         named_contexts: named,
         ssh: contexts.ssh.clone(),

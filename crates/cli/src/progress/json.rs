@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use lbuild_builder::{BuildEvent, LayerSummary, PlannedStep, StepId, Stream};
+use lbuild_builder::{BuildEvent, LayerSummary, PlannedStep, Reason, StepId, Stream};
 use serde_json::{Value, json};
 
 use super::Renderer;
@@ -65,6 +65,11 @@ impl<W: Write + Send> Renderer for Json<W> {
             BuildEvent::Status(id, status) => {
                 self.write(at, "status", json!({ "step": number(*id), "text": status }));
             }
+            BuildEvent::Explained(id, reasons) => {
+                let reasons: Vec<Value> = reasons.iter().map(explained).collect();
+                self.write(at, "explained", json!({ "step": number(*id), "reasons": reasons }));
+            }
+            BuildEvent::WouldRun(..) => {}
             BuildEvent::Cached(id, layer) => {
                 self.end(at, *id, "cached", json!({ "layer": layer.as_ref().map(summary) }));
             }
@@ -89,6 +94,13 @@ fn number(id: StepId) -> usize {
 /// Seconds, to the millisecond.
 fn seconds(duration: Duration) -> f64 {
     duration.as_millis() as f64 / 1000.0
+}
+
+/// A reason with its text.
+pub fn explained(reason: &Reason) -> Value {
+    let mut object = serde_json::to_value(reason).unwrap_or_default();
+    object["text"] = reason.to_string().into();
+    object
 }
 
 fn planned(steps: &[PlannedStep]) -> Vec<Value> {
@@ -145,6 +157,7 @@ mod tests {
         assert_eq!(find("output", 2)["stream"], "stdout");
         assert_eq!(find("finished", 2)["seconds"], 0.417);
         assert_eq!(find("finished", 3)["layer"], Value::Null);
+        assert_eq!(find("explained", 2)["reasons"][0]["reason"], "new-step");
         assert_eq!(find("failed", 4)["time"], 0.54);
     }
 

@@ -15,14 +15,15 @@ pub struct Plain<W> {
     out: W,
     steps: Steps,
     lines: Lines,
+    explains: bool,
     /// The step of the last line, where more of it may come.
     open: Option<StepId>,
 }
 
 impl<W: Write> Plain<W> {
     /// Writes to `out`.
-    pub fn new(out: W) -> Self {
-        Self { out, steps: Steps::default(), lines: Lines::default(), open: None }
+    pub fn new(out: W, explains: bool) -> Self {
+        Self { out, steps: Steps::default(), lines: Lines::default(), explains, open: None }
     }
 
     /// Writes a line of a step.
@@ -76,8 +77,18 @@ impl<W: Write + Send> Renderer for Plain<W> {
                 }
             }
             BuildEvent::Status(id, status) => self.line(*id, &text::printable(status.as_bytes())),
+            BuildEvent::Explained(id, reasons) => {
+                if let (true, Some(reason)) = (self.explains, reasons.first()) {
+                    self.begin(*id, at);
+                    self.line(*id, &format!("MISS: {}", text::printable(reason.to_string().as_bytes())));
+                }
+            }
+            BuildEvent::WouldRun(..) => {}
             BuildEvent::Cached(id, layer) => {
                 self.begin(*id, at);
+                if self.explains {
+                    self.line(*id, "HIT");
+                }
                 self.end(*id, at, &with_layer("CACHED", layer.as_ref().map(steps::layer)));
             }
             BuildEvent::Finished(id, layer, took) => {
@@ -111,7 +122,11 @@ mod tests {
     use crate::progress::recorded_build;
 
     fn render(events: &[(BuildEvent, Duration)]) -> String {
-        let mut plain = Plain::new(Vec::new());
+        render_as(events, false)
+    }
+
+    fn render_as(events: &[(BuildEvent, Duration)], explains: bool) -> String {
+        let mut plain = Plain::new(Vec::new(), explains);
         for (event, at) in events {
             plain.event(event, *at);
         }
@@ -141,6 +156,13 @@ mod tests {
         #4 0.06 test failed
         #4 FAILED 0.1s
         ");
+    }
+
+    #[test]
+    fn hits_and_misses_are_explained_if_asked() {
+        let shown = render_as(&recorded_build(), true);
+        assert!(shown.contains("#1 HIT\n#1 CACHED"), "{shown}");
+        assert!(shown.contains("RUN make all\n#2 MISS: earlier builds had no such step\n"), "{shown}");
     }
 
     #[test]

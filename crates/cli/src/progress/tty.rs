@@ -29,6 +29,7 @@ pub struct Tty {
     steps: Steps,
     done: usize,
     cached: usize,
+    explains: bool,
     look: Look,
 }
 
@@ -57,14 +58,14 @@ struct Tail {
 
 impl Tty {
     /// Draws on standard error.
-    pub fn on_stderr() -> Self {
+    pub fn on_stderr(explains: bool) -> Self {
         let look = Look {
             colour: terminal::has_colour(),
             width: terminal::width,
             elapsed: ProgressState::elapsed,
             tick: Some(TICK),
         };
-        Self::new(ProgressDrawTarget::stderr(), look)
+        Self { explains, ..Self::new(ProgressDrawTarget::stderr(), look) }
     }
 
     fn new(target: ProgressDrawTarget, look: Look) -> Self {
@@ -78,6 +79,7 @@ impl Tty {
             steps: Steps::default(),
             done: 0,
             cached: 0,
+            explains: false,
             look,
         };
         tty.animate(&tty.footer);
@@ -161,9 +163,20 @@ impl Renderer for Tty {
                 line.push(b'\n');
                 self.output(*id, Stream::Stderr, &line);
             }
+            BuildEvent::Explained(id, reasons) => {
+                if let (true, Some(reason)) = (self.explains, reasons.first()) {
+                    let reason = text::printable(reason.to_string().as_bytes());
+                    let line = text::cut(
+                        &format!("{}: {reason}", self.steps.title(*id)),
+                        (self.look.width)().saturating_sub(MARK + 1),
+                    );
+                    self.print(&format!("{:>MARK$} {line}", "MISS"));
+                }
+            }
+            BuildEvent::WouldRun(..) => {}
             BuildEvent::Cached(id, layer) => {
                 self.cached += 1;
-                self.end(*id, "CACHED", AnsiColor::Cyan, layer.as_ref());
+                self.end(*id, if self.explains { "HIT" } else { "CACHED" }, AnsiColor::Cyan, layer.as_ref());
             }
             BuildEvent::Finished(id, layer, took) => {
                 self.end(*id, &units::duration(*took), AnsiColor::Green, layer.as_ref());

@@ -1,0 +1,211 @@
+//! A step's result: taken from the cache, or made and recorded.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use lbuild_layer_store::CommitOptions;
+use lbuild_oci::DiffId;
+
+use super::{Executed, Solver, StepPlace};
+use crate::event::{BuildEvent, StepId};
+use crate::explain::Reason;
+use crate::journal::ListFiles;
+use crate::key::{Key, Record, RecordedLayer};
+use crate::problem::Problem;
+use crate::report::Fate;
+use crate::request::CacheUse;
+use crate::state::StageState;
+use crate::{BuildError, time};
+
+/// Steps become durable at least this often, so that little is lost when the process is killed.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A step whose result is looked up, or made.
+pub(crate) struct Step<'s> {
+    /// Where it is.
+    pub place: StepPlace,
+    /// All that it sees.
+    pub key: Key,
+    /// What people are told that it sees, if that is not its key.
+    pub shown: Option<Key>,
+    /// Its entry in the image's history.
+    pub history: String,
+    /// The files that it copies.
+    pub files: Option<&'s ListFiles<'s>>,
+}
+
+impl Step<'_> {
+    fn shown(&self) -> &Key {
+        self.shown.as_ref().unwrap_or(&self.key)
+    }
+}
+
+impl Solver<'_> {
+    /// The recorded result of `key`, if the stage may use it.
+    pub fn look_up(&self, stage: usize, key: &Key) -> Option<Record> {
+        if !self.may_use_cache(stage) {
+            return None;
+        }
+        Record::from_bytes(&self.build.store.cache_get(&key.digest())?)
+    }
+
+    fn may_use_cache(&self, stage: usize) -> bool {
+        match &self.build.request.cache {
+            CacheUse::All | CacheUse::Only => true,
+            CacheUse::None => false,
+            CacheUse::Except(stages) => {
+                let planned = &self.build.plan.stages[stage];
+                !stages.iter().any(|name| {
+                    planned.name.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(name))
+                        || planned.label == *name
+                })
+            }
+        }
+    }
+
+    /// Takes a step's result from the cache, or makes it and records it; adds it to the stage.
+    ///
+    /// `execute` gives the tree in which the step has done its work.
+    ///
+    /// # Errors
+    /// What `execute` says, or the store.
+    pub fn step<E: Into<Executed>>(
+        &self,
+        state: &mut StageState,
+        step: Step<'_>,
+        execute: impl FnOnce(&StageState) -> Result<E, BuildError>,
+    ) -> Result<(), BuildError> {
+        let below = state.layers.clone();
+        self.step_on(&below, state, step, execute)
+    }
+
+    /// A [`Solver::step`] whose layer depends on `below` alone, and not on the whole stage.
+    ///
+    /// # Errors
+    /// As [`Solver::step`].
+    pub fn step_on<E: Into<Executed>>(
+        &self,
+        below: &[DiffId],
+        state: &mut StageState,
+        step: Step<'_>,
+        execute: impl FnOnce(&StageState) -> Result<E, BuildError>,
+    ) -> Result<(), BuildError> {
+        self.start(step.place.id);
+        self.build.journal.sees(step.place.id, &step.key, step.shown(), state);
+        let Some(record) = self.result(below, state, &step, execute)? else {
+            state.is_unknown = true;
+            return Ok(());
+        };
+        let layer = record.layer.as_ref().map(|layer| layer.diff_id);
+        state.record(step.history, Some(record.created), layer);
+        Ok(())
+    }
+
+    /// Adds a result recorded under `key` to the stage.
+    pub fn step_recorded(&self, state: &mut StageState, step: Step<'_>, record: Record) {
+        let id = step.place.id;
+        self.start(id);
+        self.build.journal.sees(id, &step.key, step.shown(), state);
+        self.tell_cached(id, &record);
+        state.record(step.history, Some(record.created), record.layer.map(|layer| layer.diff_id));
+    }
+
+    /// In a forecast: tells of a step that would run.
+    pub fn would_run(&self, id: StepId, reasons: Vec<Reason>) {
+        self.start(id);
+        if reasons.contains(&Reason::Unknown) {
+            self.build.journal.unknown(id);
+        }
+        self.emit(BuildEvent::Explained(id, reasons));
+        self.emit(BuildEvent::WouldRun(id, self.build.journal.estimate(id)));
+    }
+
+    /// `None` in a forecast, if the step would run.
+    fn result<E: Into<Executed>>(
+        &self,
+        below: &[DiffId],
+        state: &StageState,
+        step: &Step<'_>,
+        execute: impl FnOnce(&StageState) -> Result<E, BuildError>,
+    ) -> Result<Option<Record>, BuildError> {
+        let (place, id) = (step.place, step.place.id);
+        let same = self.in_work(step.key.digest());
+        // Two stages with the same step wait for one result instead of making it twice.
+        let _working = same.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(record) = self.look_up(place.stage, &step.key) {
+            self.tell_cached(id, &record);
+            return Ok(Some(record));
+        }
+        let reasons = self.build.journal.explain(id, self.may_use_cache(place.stage), step.files);
+        if self.build.is_forecast {
+            self.would_run(id, reasons);
+            return Ok(None);
+        }
+        if self.build.request.cache == CacheUse::Only {
+            let text = self.step_text(place);
+            let reason = reasons.first().map(ToString::to_string);
+            return Err(BuildError::Frozen { span: place.span, text, reason });
+        }
+        self.emit(BuildEvent::Explained(id, reasons));
+        let _permit = self.permits.take();
+        if self.build.cancel.is_cancelled() {
+            return Err(BuildError::Interrupted);
+        }
+        let began = Instant::now();
+        let Executed { active, is_recordable } = execute(state)?.into();
+        let options = CommitOptions { latest_mtime: self.build.request.source_date_epoch };
+        let layer =
+            self.build.store.commit(active, &options).map_err(|error| Problem::from(error).at(place.span))?;
+        let layer = layer.map(|layer| RecordedLayer {
+            diff_id: layer.diff_id,
+            size: layer.size,
+            entries: layer.entries,
+        });
+        let took = began.elapsed();
+        let created = self.epoch_text().unwrap_or_else(time::now);
+        let (key, files) = (step.key.clone(), step.shown().files());
+        let record = Record { key, layer, created, seconds: took.as_secs_f64(), files };
+        if is_recordable {
+            self.keep(below, &record)?;
+            if let Some(files) = step.files {
+                self.build.journal.keep_files(step.shown(), files)?;
+            }
+        }
+        self.executed.fetch_add(1, Ordering::Relaxed);
+        self.build.journal.result(id, if is_recordable { Fate::Ran } else { Fate::NotKept }, &record);
+        self.emit(BuildEvent::Finished(id, record.summary(), took));
+        Ok(Some(record))
+    }
+
+    fn tell_cached(&self, id: StepId, record: &Record) {
+        self.cached.fetch_add(1, Ordering::Relaxed);
+        self.build.journal.result(id, Fate::Cached, record);
+        self.emit(BuildEvent::Cached(id, record.summary()));
+    }
+
+    /// Records a result under its key.
+    fn keep(&self, below: &[DiffId], record: &Record) -> Result<(), BuildError> {
+        let mut layers = below.to_vec();
+        layers.extend(record.layer.as_ref().map(|layer| layer.diff_id));
+        self.build.store.cache_put(&record.key.digest(), record.to_bytes(), &layers);
+        let mut flushed = self.flushed.lock().unwrap_or_else(PoisonError::into_inner);
+        if flushed.elapsed() > FLUSH_INTERVAL {
+            self.build.store.flush()?;
+            *flushed = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// Records the result of `key` under another key as well.
+    ///
+    /// # Errors
+    /// As the store's flush.
+    pub fn alias(&self, key: &Key, alias: Key, below: &[DiffId]) -> Result<(), BuildError> {
+        let recorded = self.build.store.cache_get(&key.digest());
+        match recorded.as_deref().and_then(Record::from_bytes) {
+            Some(record) => self.keep(below, &Record { key: alias, ..record }),
+            None => Ok(()),
+        }
+    }
+}
