@@ -1,8 +1,8 @@
 //! A step's tree where no overlay can be mounted: a copy of all layers, and afterwards what differs.
 //!
 //! A file was changed by the step if its metadata differ from those below, or if its ctime is later
-//! than the copy: no program can set that. A directory is the one below if it has the inode that the
-//! copy gave it. What differs is copied once more, into a directory of the form that an overlay would
+//! than the copy: no program can set that. A directory is the one below if it is the one
+//! that the copy made. What differs is copied once more, into a directory of the form that an overlay would
 //! have left; from there on there is no difference between the two.
 
 use std::collections::{BTreeMap, HashMap};
@@ -22,7 +22,7 @@ use crate::below::lower_stat;
 use crate::error::OnPath;
 use crate::snapshots::lock;
 use crate::staging::{Scratch, Staging};
-use crate::union::{self, Directories, How, copy_entry, unite};
+use crate::union::{self, Directories, How, Identity, copy_entry, unite};
 use crate::whiteout::Marks;
 use crate::{StoreError, content, directory};
 
@@ -217,7 +217,7 @@ impl Collection<'_> {
         let opened = directory::open_at(&level.directory, name)?.ok_or(Errno::NOTDIR)?;
         let is_below =
             below.is_some_and(|below| FileType::from_raw_mode(below.st_mode) == FileType::Directory);
-        if is_below && self.of.directories.get(&path) == Some(&stat.st_ino) {
+        if is_below && self.of.directories.get(&path) == Some(&Identity::of(&opened)?) {
             let reference = match &level.reference {
                 Some(reference) => directory::open_at(reference, name)?,
                 None => None,

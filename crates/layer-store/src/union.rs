@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use lbuild_archive::{EntryKind, Header};
-use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid};
+use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Stat, StatxFlags, Uid};
 use rustix::io::Errno;
 
 use crate::directory;
@@ -26,8 +26,20 @@ pub(crate) enum How {
     Copy,
 }
 
-/// The inode of each directory of a union, by its path.
-pub(crate) type Directories = HashMap<Vec<u8>, u64>;
+/// What tells each directory of a union from any other that may take its path.
+pub(crate) type Directories = HashMap<Vec<u8>, Identity>;
+
+/// Inode and time of birth, as far as the file system tells that: inodes are used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity(u64, i64, u32);
+
+impl Identity {
+    pub fn of(directory: impl AsFd) -> io::Result<Self> {
+        let mask = StatxFlags::INO | StatxFlags::BTIME;
+        let stat = fs::statx(directory, "", AtFlags::EMPTY_PATH, mask)?;
+        Ok(Self(stat.stx_ino, stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec))
+    }
+}
 
 /// Puts `sources`, bottom first, together in the empty directory `target`.
 pub(crate) fn unite(
@@ -133,7 +145,7 @@ impl Union<'_> {
             // What a layer above replaced is not there.
             if let Some(directory) = directory::open_beneath(self.target, path, flags)? {
                 directory::restore_times(&directory, stat)?;
-                directories.insert(path.clone(), fs::fstat(&directory)?.st_ino);
+                directories.insert(path.clone(), Identity::of(&directory)?);
             }
         }
         Ok(directories)

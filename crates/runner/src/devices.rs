@@ -16,12 +16,12 @@ use crate::scratch::{Scratch, inert};
 use crate::spec::Security;
 use crate::wire::Failure;
 
-type Node = (&'static str, FileType, u32, u32);
+pub(crate) type Node = (&'static str, FileType, u32, u32);
 
 const CHARACTER: FileType = FileType::CharacterDevice;
 
 /// What every run gets, with its numbers.
-const NODES: [Node; 6] = [
+pub(crate) const NODES: [Node; 6] = [
     ("null", CHARACTER, 1, 3),
     ("zero", CHARACTER, 1, 5),
     ("full", CHARACTER, 1, 7),
@@ -47,7 +47,7 @@ const INSECURE_NODES: [Node; 13] = [
     ("loop7", FileType::BlockDevice, 7, 7),
 ];
 
-const LINKS: [(&str, &str); 6] = [
+pub(crate) const LINKS: [(&str, &str); 6] = [
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),
     ("stdout", "/proc/self/fd/1"),

@@ -33,6 +33,15 @@ const DEFAULT_CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::KILL)
     .union(CapabilitySet::AUDIT_WRITE);
 
+/// With these a program gets out of a chroot, by another one or by a device.
+const LEADING_OUT: CapabilitySet = CapabilitySet::SYS_CHROOT
+    .union(CapabilitySet::MKNOD)
+    .union(CapabilitySet::SYS_ADMIN)
+    .union(CapabilitySet::SYS_PTRACE)
+    .union(CapabilitySet::SYS_MODULE)
+    .union(CapabilitySet::SYS_RAWIO)
+    .union(CapabilitySet::DAC_READ_SEARCH);
+
 /// Gives up what the program is not to have, for good. `filter` holds the instructions of the system
 /// call filter; none if there is to be none.
 ///
@@ -45,6 +54,8 @@ pub(crate) fn assume(order: &Order, filter: &[libc::sock_filter]) -> Result<(), 
         Security::Sandbox => DEFAULT_CAPABILITIES & permitted,
         Security::Insecure => permitted,
     };
+    // What chroot alone keeps in could go out of it, or take over lbuild, which has more.
+    let kept = if order.is_bare { kept - LEADING_OUT } else { kept };
     limit_bounding_set(kept).map_err(|error| Failure::setup("limit the capabilities", error))?;
     if order.no_new_privileges {
         set_no_new_privs(true).map_err(|error| Failure::setup("set no_new_privs", error))?;

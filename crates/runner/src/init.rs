@@ -68,7 +68,7 @@ fn enter_network(network: Network) -> io::Result<()> {
 
 /// A session without a terminal, and standard input from the run's own `/dev/null`; through the
 /// host's, root could change the mode of the host's device. A shell at the terminal keeps all that.
-fn enter_session(interactive: bool) -> Result<(), Failure> {
+pub(crate) fn enter_session(interactive: bool) -> Result<(), Failure> {
     if interactive {
         return Ok(());
     }
@@ -78,7 +78,7 @@ fn enter_session(interactive: bool) -> Result<(), Failure> {
 }
 
 /// No magic link is followed, such as `/proc/self/fd/7`, which could lead out of the root.
-fn enter_directory(order: &Order) -> io::Result<()> {
+pub(crate) fn enter_directory(order: &Order) -> io::Result<()> {
     let flags = OFlags::PATH | OFlags::DIRECTORY;
     let directory = Root::open("/")?.open_at(order.cwd.as_path(), flags, Mode::empty())?;
     Ok(fchdir(directory)?)

@@ -58,13 +58,7 @@ impl KernelViews {
     /// # Errors
     /// Says which could not be made.
     pub(crate) fn new(security: Security) -> Result<Self, Failure> {
-        let proc = Detached::new("proc", &[], inert()).map_err(|error| {
-            let what = match Errno::from_io_error(&error) {
-                Some(Errno::PERM) => "mount /proc (does an outer container hide parts of it?)",
-                _ => "mount /proc",
-            };
-            Failure::setup(what, error)
-        })?;
+        let proc = proc().map_err(|error| Failure::setup("mount /proc", error))?;
         let sys = sys(security).map_err(|error| Failure::setup("mount /sys", error))?;
         let cgroup = cgroup(security).map_err(|error| Failure::setup("mount /sys/fs/cgroup", error))?;
         Ok(Self { proc, sys, cgroup })
@@ -112,6 +106,20 @@ impl KernelViews {
 
 fn cannot_protect(file_system: &str, path: &str, error: io::Error) -> Failure {
     Failure::setup(format!("protect /{file_system}/{path}"), error)
+}
+
+/// A new procfs; or the container's, where a user namespace may not see what that hides. Its `self` is
+/// whoever looks, its numbers are the container's. Of what belongs to lbuild in it, a run's fewer
+/// capabilities show nothing.
+fn proc() -> io::Result<Detached> {
+    match Detached::new("proc", &[], inert()) {
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::PERM) => {
+            let proc = Detached::bind_all(CWD, "/proc")?;
+            proc.set_all(inert())?;
+            Ok(proc)
+        }
+        result => result,
+    }
 }
 
 /// A new sysfs, or the host's where a user namespace does not own the network namespace.

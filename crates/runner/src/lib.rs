@@ -12,6 +12,7 @@
 //! Nothing of the image is reached by joining strings: every mount is attached to an open file
 //! that the kernel resolved inside the root, or that belongs to a file system made here.
 
+mod bare;
 mod cancel;
 mod cgroup;
 mod detached;

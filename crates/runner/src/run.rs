@@ -10,7 +10,7 @@ use crate::launch::{Inheritance, Supervisor, memory_file};
 use crate::output::{Outlets, Output};
 use crate::spec::{Mount, MountSource, RunSpec, Security, Stdin};
 use crate::wire::{Bytes, Order, OrderedMount, OrderedSource, Report};
-use crate::{Cancel, seccomp};
+use crate::{Cancel, seccomp, standing};
 
 /// How a run's program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +115,7 @@ fn order(spec: &RunSpec, cgroup: &Cgroup) -> Order {
         ulimits: spec.ulimits.clone(),
         cgroups: cgroup.procs().map(Bytes::from).collect(),
         no_new_privileges: spec.no_new_privileges,
+        is_bare: !standing::current().has_namespaces(),
         interactive: spec.stdin == Stdin::Inherit,
     }
 }

@@ -20,6 +20,7 @@ use nix::unistd::{Pid, getppid};
 use rustix::fs::{FileType, Uid, fchown, fstat};
 use rustix::process::set_parent_process_death_signal;
 
+use crate::bare::BareRun;
 use crate::detached::Detached;
 use crate::init::{self, Prepared};
 use crate::spec::Network;
@@ -50,20 +51,7 @@ pub fn supervise_if_asked() {
 
 /// Returns the exit status of this process: 0 if there is a report.
 fn supervise(reports: &File) -> i32 {
-    let report = match prepare() {
-        Ok(prepared) => match sys::fork() {
-            Ok(None) => Report::Failed(init::become_program(prepared)),
-            Ok(Some(child)) => {
-                drop(prepared);
-                match wait(child) {
-                    Ok(report) => report,
-                    Err(error) => Report::Failed(Failure::setup("wait for the program", error)),
-                }
-            }
-            Err(error) => Report::Failed(Failure::setup("fork", error)),
-        },
-        Err(failure) => Report::Failed(failure),
-    };
+    let report = prepare().and_then(run).unwrap_or_else(Report::Failed);
     let sent = serde_json::to_vec(&report).map_err(io::Error::from).and_then(|mut line| {
         line.push(b'\n');
         let mut reports = reports;
@@ -72,8 +60,34 @@ fn supervise(reports: &File) -> i32 {
     i32::from(sent.is_err())
 }
 
+/// A run that is ready to start.
+enum Ready {
+    Isolated(Prepared),
+    Bare(BareRun),
+}
+
+fn run(ready: Ready) -> Result<Report, Failure> {
+    let child = match sys::fork().map_err(|error| Failure::setup("fork", error))? {
+        Some(child) => child,
+        None => {
+            return Err(match ready {
+                Ready::Isolated(prepared) => init::become_program(prepared),
+                Ready::Bare(bare) => bare.become_program(),
+            });
+        }
+    };
+    let bare = match ready {
+        // Its descriptors are the program's.
+        Ready::Isolated(_) => None,
+        Ready::Bare(bare) => Some(bare),
+    };
+    let report = wait(child).map_err(|error| Failure::setup("wait for the program", error));
+    let cleared = bare.map_or(Ok(()), BareRun::clear);
+    report.and_then(|report| cleared.map(|()| report))
+}
+
 /// Everything up to the fork.
-fn prepare() -> Result<Prepared, Failure> {
+fn prepare() -> Result<Ready, Failure> {
     let inherited = |number| {
         sys::take_inherited(number).map_err(|error| Failure::setup("take over the open files", error))
     };
@@ -91,6 +105,9 @@ fn prepare() -> Result<Prepared, Failure> {
     leave_oom_protection();
     join_cgroups(&order)?;
     give_output_to(&order);
+    if order.is_bare {
+        return BareRun::prepare(order, root, trees).map(Ready::Bare);
+    }
     // Before the mount namespace changes: a directory of another one cannot be mounted.
     let root = Detached::adopt(root).map_err(|error| Failure::setup("open the root file system", error))?;
     let trees = trees
@@ -98,7 +115,7 @@ fn prepare() -> Result<Prepared, Failure> {
         .map(|tree| Detached::adopt(tree).map_err(|error| Failure::setup("open a tree to mount", error)))
         .collect::<Result<_, _>>()?;
     unshare(namespaces(order.network)).map_err(|error| Failure::setup("make namespaces", error))?;
-    Ok(Prepared { order, filter: seccomp::decode(&filter), root, trees })
+    Ok(Ready::Isolated(Prepared { order, filter: seccomp::decode(&filter), root, trees }))
 }
 
 fn read_all(fd: OwnedFd) -> io::Result<Vec<u8>> {

@@ -48,6 +48,8 @@ pub(crate) struct Order {
     /// The `cgroup.procs` files of the control groups to join.
     pub(crate) cgroups: Vec<Bytes>,
     pub(crate) no_new_privileges: bool,
+    /// Whether neither namespaces nor mounts can be had.
+    pub(crate) is_bare: bool,
     /// Whether standard input, output and error are lbuild's own.
     pub(crate) interactive: bool,
 }

@@ -183,6 +183,8 @@ fn take_cache(
     cache: &CacheMount,
 ) -> Result<CacheMountGuard, BuildError> {
     let sharing = match cache.sharing {
+        // Where trees are copied it may have to be moved into one, and is in one place only.
+        Sharing::Shared if solver.build.store.copies() => CacheMountSharing::Locked,
         Sharing::Shared => CacheMountSharing::Shared,
         Sharing::Private => CacheMountSharing::Private,
         Sharing::Locked => CacheMountSharing::Locked,
