@@ -75,16 +75,27 @@ impl Candidate {
         limits: &Limits,
         verified: &mut VerifiedLayers,
     ) -> Result<Verified, ImportError> {
+        self.check_count()?;
         let diff_ids = &self.config.rootfs.diff_ids;
-        if diff_ids.len() != self.layers.len() {
-            let (configured, listed) = (diff_ids.len(), self.layers.len());
-            return Err(ImportError::LayerCount { image: self.id, configured, listed });
-        }
         let mut claims = Vec::new();
         for (file, diff_id) in self.layers.iter().zip(diff_ids) {
             claims.push(Claim { blob: file.store(source)?, diff_id: *diff_id });
         }
         let layers = layer::verify_all(store, &claims, limits, verified)?;
+        self.verified(store, layers)
+    }
+
+    /// Whether the configuration and the manifest have as many layers.
+    pub fn check_count(&self) -> Result<(), ImportError> {
+        let (configured, listed) = (self.config.rootfs.diff_ids.len(), self.layers.len());
+        if configured == listed {
+            return Ok(());
+        }
+        Err(ImportError::LayerCount { image: self.id, configured, listed })
+    }
+
+    /// What is left of the image when its `layers` are blobs of the store.
+    pub fn verified(self, store: &Store, layers: Vec<Layer>) -> Result<Verified, ImportError> {
         let manifest = self.manifest.as_ref().map(|bytes| keep_manifest(store, bytes)).transpose()?;
         Ok(Verified {
             id: self.id,

@@ -26,6 +26,9 @@ pub(crate) struct Descriptor {
     pub platform: Option<DescribedPlatform>,
     #[serde(default, deserialize_with = "null_is_default")]
     pub annotations: BTreeMap<String, String>,
+    /// Where else the blob is, of one that registries may not distribute.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub urls: Vec<String>,
 }
 
 /// A platform as an index has it, not yet normalised.
@@ -55,6 +58,11 @@ impl DescribedPlatform {
 }
 
 impl Descriptor {
+    /// Names a document that was fetched by name.
+    pub fn of_root(media_type: MediaType, digest: Digest, size: u64) -> Self {
+        Self { media_type, digest, size, platform: None, annotations: BTreeMap::new(), urls: Vec::new() }
+    }
+
     /// Whether the blob says something about an image and is none, as BuildKit's provenance does.
     pub fn is_attestation(&self) -> bool {
         self.annotations.contains_key("vnd.docker.reference.type")

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use lbuild_archive::ArchiveError;
 use lbuild_layer_store::StoreError;
 use lbuild_oci::{DiffId, Digest, Platform, ReferenceError};
+use lbuild_registry::RegistryError;
 
 /// Why an image could not be brought into the store.
 ///
@@ -181,6 +182,17 @@ pub enum ImportError {
     DockerRefused {
         /// What Docker says.
         message: String,
+    },
+    /// A registry does not give the image.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A layer is to be had only elsewhere than in the registry, and that is not allowed.
+    #[error("layer {layer} is not in the registry but at {url}")]
+    Foreign {
+        /// The blob that holds the layer.
+        layer: Digest,
+        /// The first place that the manifest names.
+        url: String,
     },
     /// An image has a name that cannot be one.
     #[error("{path} gives a malformed name")]

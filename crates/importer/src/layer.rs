@@ -71,7 +71,7 @@ fn take<'a>(claims: &'a [Claim], next: &AtomicUsize) -> Option<(usize, &'a Claim
     Some((index, claims.get(index)?))
 }
 
-fn verify(store: &Store, claim: &Claim, limits: &Limits) -> Result<Layer, ImportError> {
+pub(crate) fn verify(store: &Store, claim: &Claim, limits: &Limits) -> Result<Layer, ImportError> {
     let Stored { digest, size } = claim.blob;
     if digest == *claim.diff_id.digest() {
         return Ok(imported(claim.diff_id, size, claim.blob, MediaType::Layer));
@@ -115,11 +115,11 @@ fn unpacked(store: &Store, claim: &Claim, tar: &mut dyn Read) -> Result<Layer, I
     Ok(imported(claim.diff_id, stored.size, stored, MediaType::Layer))
 }
 
-fn imported(diff_id: DiffId, size: u64, blob: Stored, media_type: MediaType) -> Layer {
+pub(crate) fn imported(diff_id: DiffId, size: u64, blob: Stored, media_type: MediaType) -> Layer {
     Layer::imported(diff_id, size, Blob { digest: blob.digest, size: blob.size, media_type })
 }
 
-fn mismatch(claim: &Claim, found: Digest) -> ImportError {
+pub(crate) fn mismatch(claim: &Claim, found: Digest) -> ImportError {
     ImportError::DiffIdMismatch { layer: claim.blob.digest, expected: claim.diff_id, found: DiffId(found) }
 }
 

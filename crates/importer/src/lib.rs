@@ -2,7 +2,7 @@
 //!
 //! [`load`] reads an image archive as Docker, BuildKit, Podman, Buildah, skopeo and kaniko write it,
 //! from a file or a pipe; [`load_layout`] reads an OCI layout folder; a [`LocalImage`] is one of a local
-//! Docker, of containers-storage, or of such a file. Every byte is checked on its
+//! Docker, of containers-storage, or of such a file; [`pull`] fetches one from a registry. Every byte is checked on its
 //! way in: a blob against the digest and size that name it, a layer against the DiffID in the
 //! image's configuration. An image gets its names only after all images of the archive passed.
 //!
@@ -15,6 +15,7 @@ mod containers_storage;
 mod daemon;
 mod docker;
 mod document;
+mod download;
 mod error;
 mod folder;
 mod layer;
@@ -22,6 +23,8 @@ mod layout;
 mod load;
 mod local;
 mod platform;
+mod pull;
+mod remote;
 mod source;
 mod stream;
 mod tar_split;
@@ -31,3 +34,4 @@ pub use containers_storage::StorageRoot;
 pub use error::ImportError;
 pub use load::{Limits, LoadOptions, Loaded, load, load_layout};
 pub use local::{ImageInPath, LocalImage};
+pub use pull::{PullEvent, PullOptions, Pulled, pull, pulled};

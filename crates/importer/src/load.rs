@@ -115,7 +115,11 @@ pub(crate) fn keep_all(
 }
 
 /// Records verified images, then names them.
-fn record(store: &Store, images: Vec<Verified>, options: &LoadOptions) -> Result<Vec<Loaded>, ImportError> {
+pub(crate) fn record(
+    store: &Store,
+    images: Vec<Verified>,
+    options: &LoadOptions,
+) -> Result<Vec<Loaded>, ImportError> {
     let keep = |what: String| move |source| ImportError::Store { what, source };
     for image in &images {
         for layer in &image.layers {

@@ -61,6 +61,11 @@ pub(crate) trait Source {
     /// The content of the file `path`, at most `limit` bytes; `None` if there is none.
     fn document(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, ImportError>;
 
+    /// The document that `descriptor` names, not checked yet; `None` if there is none.
+    fn described(&self, descriptor: &Descriptor, limit: u64) -> Result<Option<Vec<u8>>, ImportError> {
+        self.document(&blob_path(&descriptor.digest), limit)
+    }
+
     /// Makes the file `path` a blob of the store; `None` if there is none.
     fn blob(&self, path: &str) -> Result<Option<Stored>, ImportError>;
 
@@ -85,7 +90,7 @@ pub(crate) fn described_document(
     limit: u64,
 ) -> Result<Vec<u8>, ImportError> {
     let path = blob_path(&descriptor.digest);
-    let bytes = source.document(&path, limit)?.ok_or(ImportError::Missing { path: path.clone() })?;
+    let bytes = source.described(descriptor, limit)?.ok_or(ImportError::Missing { path: path.clone() })?;
     check_size(&path, descriptor, bytes.len() as u64)?;
     check_digest(&path, &descriptor.digest, Digest::of(&bytes))?;
     Ok(bytes)
