@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use lbuild_layer_store::ImageRecord;
 use lbuild_oci::{Digest, MediaType, Reference, json};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// The full name, as containerd and Docker read it.
@@ -14,11 +14,14 @@ const IMAGE_NAME: &str = "io.containerd.image.name";
 /// The tag alone, as containerd and BuildKit write it, by which skopeo selects an image.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
+/// The media type of a manifest of Docker's schema 2.
+pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+
 /// The content of `oci-layout`.
 pub(crate) const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// Names a blob, its size and what it holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
     /// What the blob holds.
@@ -47,6 +50,30 @@ pub(crate) fn manifest(
         document["annotations"] = json!(annotations);
     }
     json::canonical(&document)
+}
+
+/// The manifest of an image in the media types of Docker's schema 2; `None` if it has a layer for which
+/// there is none.
+///
+/// Source: <https://distribution.github.io/distribution/spec/manifest-v2-2/>
+pub(crate) fn docker_schema2(config: &[u8], layers: &[Descriptor]) -> Option<Vec<u8>> {
+    let describe = |media_type: &str, digest: &Digest, size: u64| json!({ "mediaType": media_type, "digest": digest, "size": size });
+    let mut described = Vec::new();
+    for layer in layers {
+        let media_type = match layer.media_type {
+            MediaType::Layer => "application/vnd.docker.image.rootfs.diff.tar",
+            MediaType::LayerGzip => "application/vnd.docker.image.rootfs.diff.tar.gzip",
+            _ => return None,
+        };
+        described.push(describe(media_type, &layer.digest, layer.size));
+    }
+    let config_type = "application/vnd.docker.container.image.v1+json";
+    Some(json::canonical(&json!({
+        "schemaVersion": 2,
+        "mediaType": DOCKER_MANIFEST,
+        "config": describe(config_type, &Digest::of(config), config.len() as u64),
+        "layers": described,
+    })))
 }
 
 /// The descriptors of `index.json` for one image: one for each name, as BuildKit and containerd

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use lbuild_archive::ArchiveError;
 use lbuild_layer_store::StoreError;
 use lbuild_oci::{DiffId, Digest};
+use lbuild_registry::RegistryError;
 
 /// Why an image could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +99,12 @@ pub enum ExportError {
         /// The highest.
         most: i32,
     },
+    /// A registry does not take the image.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// Docker's media types have none for zstd.
+    #[error("layers in zstd need OCI media types: leave out oci-mediatypes=false")]
+    NoDockerMediaType,
     /// No Docker answers.
     #[error("cannot reach Docker at {socket}; is it running, and may this user open its socket?")]
     DockerUnreachable {

@@ -3,6 +3,7 @@
 //! [`write_archive`] makes the tar that everybody reads: an OCI layout and a docker archive at once,
 //! whose `manifest.json` names the layout's blobs. [`write_oci_archive`] and [`write_oci_layout`]
 //! leave out the Docker part, [`docker_load`] hands the archive to a running Docker,
+//! [`push`] brings the image to a registry,
 //! [`write_rootfs_tar`] and [`write_rootfs_dir`] write the merged files instead of an image. The
 //! same image and options give the same bytes.
 //!
@@ -15,9 +16,11 @@ mod document;
 mod encoder;
 mod error;
 mod gzip;
+mod layer_push;
 mod layout;
 mod options;
 mod package;
+mod push;
 mod rootfs;
 mod tree;
 
@@ -27,4 +30,5 @@ pub use error::ExportError;
 pub use layout::write_oci_layout;
 pub use options::{Compression, ExportOptions, Written};
 pub use package::{Descriptor, Package, PackedLayer, manifest};
+pub use push::{MediaTypes, PushOptions, Pushed, push, push_layer};
 pub use rootfs::{write_rootfs_dir, write_rootfs_tar};

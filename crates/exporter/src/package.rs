@@ -47,7 +47,7 @@ enum Content {
 
 /// Who must be able to read the layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Readers {
+pub(crate) enum Readers {
     /// Whoever reads the image-spec's media types.
     All,
     /// Docker too, which until version 23 knows no zstd in archives.
@@ -263,7 +263,7 @@ fn pack(
 }
 
 /// Whether a layer that came as a blob of type `own` stays that.
-fn stays(own: &MediaType, options: &ExportOptions, readers: Readers) -> bool {
+pub(crate) fn stays(own: &MediaType, options: &ExportOptions, readers: Readers) -> bool {
     match (own, options.compression) {
         (MediaType::Layer, wanted) => wanted == Compression::None,
         _ if options.force_compression => false,

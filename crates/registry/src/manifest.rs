@@ -82,7 +82,7 @@ impl Repository {
     pub fn put_manifest(
         &self,
         version: Version<'_>,
-        media_type: &MediaType,
+        media_type: &str,
         bytes: &[u8],
     ) -> Result<Digest, RegistryError> {
         let home = self.home();
@@ -92,7 +92,7 @@ impl Repository {
         let answer = self.client.patiently(|| {
             let url = manifest_url(&host, home, version);
             let call = Call::new(Method::PUT, url, &home.repository, Scope::push(&home.repository))
-                .header("content-type", media_type.as_str())
+                .header("content-type", media_type)
                 .payload(Payload::Bytes(bytes));
             call.send(&self.client, &host)?.expect(&what, &[200, 201, 202])
         })?;
