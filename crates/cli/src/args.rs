@@ -109,6 +109,14 @@ pub enum Command {
     Load(LoadArgs),
     /// Write an image to an archive that Docker, podman and skopeo read
     Save(SaveArgs),
+    /// Bring images from their registries into the store
+    Pull(PullArgs),
+    /// Bring an image to a registry
+    Push(PushArgs),
+    /// Keep the credentials for a registry
+    Login(LoginArgs),
+    /// Forget the credentials for a registry
+    Logout(LogoutArgs),
     /// Look at an image's files, read-only
     Mount(MountArgs),
     /// End a look at an image's files
@@ -276,6 +284,70 @@ pub struct SaveArgs {
     pub output: PathBuf,
 }
 
+/// `lbuild pull`.
+#[derive(Debug, Args)]
+pub struct PullArgs {
+    /// Names
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<Reference>,
+    /// Which image to take where there is one for several [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub platform: Option<lbuild_oci::Platform>,
+    /// Fetch layers that the registry does not have from where the manifest says
+    #[arg(long)]
+    pub allow_foreign_layers: bool,
+    /// Only print ids
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// `lbuild push`.
+#[derive(Debug, Args)]
+pub struct PushArgs {
+    /// A name or an id
+    pub image: String,
+    /// Where to [default: the name of the image]
+    #[arg(value_name = "NAME")]
+    pub names: Vec<Reference>,
+    /// How layers that are not compressed yet are: gzip, zstd or uncompressed [default: gzip]
+    #[arg(long, value_name = "FORM", value_parser = crate::output::compression)]
+    pub compression: Option<crate::output::Compression>,
+    /// The compressor's level
+    #[arg(long, value_name = "LEVEL", requires = "compression")]
+    pub compression_level: Option<u8>,
+    /// Compress layers anew that are compressed already
+    #[arg(long)]
+    pub force_compression: bool,
+    /// Write the digest into a file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub metadata_file: Option<PathBuf>,
+    /// Only print the digest
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// `lbuild login`.
+#[derive(Debug, Args)]
+pub struct LoginArgs {
+    /// The registry, HOST[:PORT]
+    #[arg(default_value = "docker.io")]
+    pub registry: String,
+    /// The user's name
+    #[arg(short, long, value_name = "NAME")]
+    pub username: Option<String>,
+    /// Read the password or token from standard input
+    #[arg(long)]
+    pub password_stdin: bool,
+}
+
+/// `lbuild logout`.
+#[derive(Debug, Args)]
+pub struct LogoutArgs {
+    /// The registry, HOST[:PORT]
+    #[arg(default_value = "docker.io")]
+    pub registry: String,
+}
+
 /// `lbuild mount`.
 #[derive(Debug, Args)]
 pub struct MountArgs {
@@ -355,6 +427,7 @@ Examples:
   lbuild -t app .                        build ./Dockerfile, keep the image as app:latest
   lbuild -t app -o app.tar .             and write it to an archive
   lbuild save app | docker load          hand an image to Docker
+  lbuild push app registry.io/me/app:1   hand it to everybody
   lbuild load -i debian.tar              bring in a base image that `docker save` wrote
   lbuild history app                     the image's steps and what each one weighs
   lbuild diff app                        the files that each step changed

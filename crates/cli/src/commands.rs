@@ -9,9 +9,12 @@ mod history;
 mod images;
 mod inspect;
 mod load;
+mod login;
 mod logs;
 mod mount;
 mod prune;
+mod pull;
+mod push;
 mod rmi;
 mod save;
 mod shell;
@@ -45,6 +48,10 @@ pub fn run(Cli { global, command }: Cli) -> Result<(), Failure> {
         Command::Save(args) => save::run(&store()?, &args),
         Command::Mount(args) => mount::mount(&store()?, &args),
         Command::Umount(args) => mount::umount(&store()?, &args),
+        Command::Pull(args) => pull::run(&store()?, &args),
+        Command::Push(args) => push::run(&store()?, &args),
+        Command::Login(args) => login::login(args),
+        Command::Logout(args) => login::logout(&args),
         Command::Prune(args) => prune::run(&store()?, &args),
         Command::Completions(args) => completions::run(&args),
         Command::Version => version::run(),

@@ -135,7 +135,7 @@ impl Export<'_> {
 }
 
 /// No compression unless asked: a local reader takes longer to decompress than to read.
-fn compression(output: &Output) -> lbuild_exporter::Compression {
+pub fn compression(output: &Output) -> lbuild_exporter::Compression {
     use lbuild_exporter::Compression as Exported;
     match (output.compression, output.level) {
         (None | Some(Compression::None), _) => Exported::None,

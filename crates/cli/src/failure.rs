@@ -10,9 +10,11 @@ use lbuild_docker::HostError;
 use lbuild_exporter::ExportError;
 use lbuild_importer::ImportError;
 use lbuild_layer_store::StoreError;
+use lbuild_registry::RegistryError;
 
 use crate::diagnostics::{self, Source, Style};
 use crate::exit::Exit;
+use crate::registry;
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -122,7 +124,7 @@ impl From<ImportError> for Failure {
     fn from(error: ImportError) -> Self {
         let (exit, help) = match &error {
             ImportError::Store { source, .. } => store_exit(source),
-            _ => (Exit::Failed, None),
+            _ => (Exit::Failed, registry::help(&error)),
         };
         Self::Error { exit, error: Box::new(error), help }
     }
@@ -142,6 +144,13 @@ impl From<RemoteError> for Failure {
     }
 }
 
+impl From<RegistryError> for Failure {
+    fn from(error: RegistryError) -> Self {
+        let help = error.help();
+        Self::Error { exit: Exit::Failed, error: Box::new(error), help }
+    }
+}
+
 impl From<ContextError> for Failure {
     fn from(error: ContextError) -> Self {
         Self::Error { exit: Exit::Failed, error: Box::new(error), help: None }
@@ -152,7 +161,9 @@ impl From<ExportError> for Failure {
     fn from(error: ExportError) -> Self {
         let (exit, help) = match find::<StoreError>(&error) {
             Some(store) => store_exit(store),
-            None => (Exit::Failed, find::<io::Error>(&error).and_then(advice)),
+            None => {
+                (Exit::Failed, registry::help(&error).or_else(|| find::<io::Error>(&error).and_then(advice)))
+            }
         };
         Self::Error { exit, error: Box::new(error), help }
     }
@@ -192,6 +203,7 @@ pub fn build_help(error: &BuildError) -> Option<String> {
             Some("its stages have no names; give a number, 0 for the first".to_owned())
         }
         BuildError::NoSuchTarget { stages, .. } => Some(format!("its stages are {}", stages.join(", "))),
+        BuildError::Image { source, .. } => registry::help(&**source),
         BuildError::Frozen { .. } => Some("build once without --frozen".to_owned()),
         BuildError::Store(error) => store_exit(error).1,
         BuildError::Io { source, .. } => advice(source),

@@ -16,6 +16,7 @@ mod failure;
 mod images;
 mod output;
 mod progress;
+mod registry;
 mod root;
 mod signals;
 mod subject;

@@ -19,6 +19,12 @@ pub struct Output {
     pub force_compression: bool,
     /// Further names that the image gets (`name=`).
     pub names: Vec<String>,
+    /// Whether the image is pushed to its registries.
+    pub push: bool,
+    /// Whether a pushed image gets no tag.
+    pub push_by_digest: bool,
+    /// Whether the documents of a pushed image have Docker's media types.
+    pub docker_media_types: bool,
 }
 
 /// The form of an output.
@@ -70,6 +76,9 @@ impl Output {
             level: None,
             force_compression: false,
             names: Vec::new(),
+            push: false,
+            push_by_digest: false,
+            docker_media_types: false,
         }
     }
 
@@ -118,16 +127,18 @@ impl Output {
                 "force-compression" => output.force_compression = boolean(&key, &value)?,
                 "tar" => packed = boolean(&key, &value)?,
                 "name" => output.names.extend(value.split(',').map(str::to_owned)),
-                "push" if !boolean(&key, &value)? => {}
-                "push" => return Err("pushing to a registry is not supported yet".to_owned()),
+                "push" => output.push = boolean(&key, &value)?,
+                "push-by-digest" => output.push_by_digest = boolean(&key, &value)?,
+                "oci-mediatypes" => output.docker_media_types = !boolean(&key, &value)?,
                 // Accepted since they ask for what is done anyway.
-                "oci-mediatypes" | "rewrite-timestamp" | "unpack" | "store" => {
+                "rewrite-timestamp" | "unpack" | "store" => {
                     boolean(&key, &value)?;
                 }
                 _ => return Err(format!("unknown key {key:?}")),
             }
         }
         output.form = form(kind.as_deref(), packed)?;
+        output.push |= kind.as_deref() == Some("registry");
         output.check()?;
         Ok(output)
     }
@@ -152,6 +163,14 @@ impl Output {
         if flat && (self.compression.is_some() || self.level.is_some() || self.force_compression) {
             return Err("compression is for the layers of an image; this output has none".to_owned());
         }
+        if self.push && self.form != Form::Image {
+            return Err("push goes with type=image or type=registry".to_owned());
+        }
+        self.check_compression()
+    }
+
+    /// Refuses a level that the compression does not have.
+    pub fn check_compression(&self) -> Result<(), String> {
         match (self.compression, self.level) {
             (None | Some(Compression::None), Some(_)) => {
                 Err("compression-level needs compression=gzip or compression=zstd".to_owned())
@@ -165,20 +184,22 @@ impl Output {
 
 fn form(kind: Option<&str>, packed: bool) -> Result<Form, String> {
     let form = match kind {
-        None => return Err("type is missing: expected docker, oci, tar or local".to_owned()),
+        None => return Err("type is missing: expected docker, oci, registry, tar or local".to_owned()),
         Some("docker") => Form::Archive,
         Some("oci") if !packed => return Ok(Form::OciFolder),
         Some("oci") => Form::Oci,
         Some("tar") => Form::Tar,
         Some("local") => Form::Local,
-        Some("image" | "cacheonly") => Form::Image,
-        Some("registry") => return Err("pushing to a registry is not supported yet".to_owned()),
-        Some(other) => return Err(format!("unknown type {other:?}: expected docker, oci, tar or local")),
+        Some("image" | "cacheonly" | "registry") => Form::Image,
+        Some(other) => {
+            return Err(format!("unknown type {other:?}: expected docker, oci, registry, tar or local"));
+        }
     };
     if packed { Ok(form) } else { Err("tar=false goes with type=oci".to_owned()) }
 }
 
-fn compression(value: &str) -> Result<Compression, String> {
+/// Reads the name of a compression.
+pub fn compression(value: &str) -> Result<Compression, String> {
     match value {
         "uncompressed" | "none" => Ok(Compression::None),
         "gzip" => Ok(Compression::Gzip),
@@ -228,6 +249,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_pushed_is_an_image() {
+        let pushed = Output { push: true, ..Output::new(Form::Image, Destination::None) };
+        for text in ["type=registry", "type=image,push=true"] {
+            assert_eq!(Output::parse(text), Ok(pushed.clone()), "{text}");
+        }
+        let text = "type=image,push=true,push-by-digest=true,oci-mediatypes=false,\"name=a.io/x,b.io/y\"";
+        let expected = Output {
+            push_by_digest: true,
+            docker_media_types: true,
+            names: vec!["a.io/x".to_owned(), "b.io/y".to_owned()],
+            ..pushed
+        };
+        assert_eq!(Output::parse(text), Ok(expected));
+    }
+
+    #[test]
     fn compression_is_read() {
         let expected = Output {
             compression: Some(Compression::Zstd),
@@ -255,8 +292,7 @@ mod tests {
             ("type=oci,dest=a,compression-level=3", "needs compression"),
             ("type=oci,dest=a,compression=gzip,compression-level=10", "0 to 9"),
             ("type=oci,dest=a,compression=estargz", "unknown compression"),
-            ("type=registry", "not supported yet"),
-            ("type=image,push=true", "not supported yet"),
+            ("type=oci,push=true", "goes with type=image"),
             ("type=docker,colour=red", "unknown key"),
         ] {
             let error = Output::parse(text).unwrap_err();

@@ -77,7 +77,7 @@ pub struct BuildArgs {
         value_delimiter = ',',
         env = "LBUILD_IMAGE_SOURCES",
         hide_env_values = true,
-        default_values_t = [Place::Store]
+        default_values_t = [Place::Store, Place::Registry]
     )]
     pub image_sources: Vec<Place>,
 
@@ -111,9 +111,12 @@ pub struct BuildArgs {
     )]
     pub pull: Option<Pull>,
 
-    /// Where the image goes: NAME.tar, -, a folder, or type=docker|oci|tar|local,dest=PATH[,compression=gzip]
+    /// Where the image goes: NAME.tar, -, a folder, or type=docker|oci|registry|tar|local,dest=PATH[,compression=gzip]
     #[arg(short, long = "output", help_heading = "Result", value_name = "OUTPUT", value_parser = Output::parse)]
     pub outputs: Vec<Output>,
+    /// Push the image to the registries of its names
+    #[arg(long, help_heading = "Result")]
+    pub push: bool,
     /// Hand the image to the local Docker
     #[arg(long, help_heading = "Result")]
     pub load: bool,

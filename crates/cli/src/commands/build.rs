@@ -32,6 +32,9 @@ pub fn run(global: &GlobalArgs, mut args: BuildArgs) -> Result<(), Failure> {
     if args.load {
         args.outputs.push(Output::new(Form::Load, Destination::None));
     }
+    if args.push {
+        args.outputs.push(Output { push: true, ..Output::new(Form::Image, Destination::None) });
+    }
     let call = args.call();
     if call.method == Method::Build {
         export::check(&args.outputs)?;
@@ -146,10 +149,15 @@ fn gather(contexts: &Contexts<'_>, args: &BuildArgs) -> Result<(BuildRequest, So
         context,
         named_contexts: named,
         ssh: contexts.ssh.clone(),
-        images: Some(Arc::new(Images::new(&args.image_sources)?)),
+        images: Some(Arc::new(images(contexts, args)?)),
         ..request::new(args, dockerfile)?
     };
     Ok((request, source))
+}
+
+fn images(contexts: &Contexts<'_>, args: &BuildArgs) -> Result<Images, Failure> {
+    let pull = args.pull.unwrap_or(Pull::Missing);
+    Images::new(&args.image_sources, pull, contexts.watch.cancel(), contexts.tells)
 }
 
 /// Tells why the build failed, in the file where that is.
@@ -190,8 +198,5 @@ fn tell_what_has_no_effect(args: &BuildArgs) {
     }
     for option in args.ignored.without_effect() {
         diagnostics::print(&format!("note: {option} has no effect here"));
-    }
-    if args.pull == Some(Pull::Always) {
-        diagnostics::print("note: --pull has no effect: base images come from the store");
     }
 }

@@ -11,11 +11,11 @@ use lbuild_oci::Reference;
 use serde_json::json;
 
 use crate::args::BuildArgs;
-use crate::commands::size;
+use crate::commands::{push, size};
 use crate::export::{Export, Exported};
 use crate::failure::Failure;
-use crate::output::Destination;
-use crate::{aside, diagnostics, units};
+use crate::output::{Destination, Output};
+use crate::{aside, diagnostics, registry, units};
 
 /// A built image that is in the store and has no name yet.
 pub struct Delivery<'a> {
@@ -38,14 +38,33 @@ pub fn check(args: &BuildArgs) -> Result<(), Failure> {
     for path in [&args.iidfile, &args.metadata_file].into_iter().flatten() {
         aside::check(path).map_err(Failure::io(format!("cannot write {}", path.display())))?;
     }
+    for output in args.outputs.iter().filter(|output| output.push) {
+        let names = push_names(args, output)?;
+        push::check(&names)?;
+        if names.is_empty() {
+            return Err(Failure::usage("what is pushed needs a name: give one with -t"));
+        }
+    }
     names(args).map(drop)
+}
+
+/// The names that `output` is pushed to: its own, else those of the image.
+fn push_names(args: &BuildArgs, output: &Output) -> Result<Vec<Reference>, Failure> {
+    if output.names.is_empty() {
+        return Ok(args.tags.clone());
+    }
+    output.names.iter().map(|name| parse_name(name)).collect()
+}
+
+fn parse_name(name: &str) -> Result<Reference, Failure> {
+    name.parse().map_err(|error| Failure::usage(format!("-o name={name}: {error}")))
 }
 
 /// All names that the image gets.
 fn names(args: &BuildArgs) -> Result<Vec<Reference>, Failure> {
     let mut names = args.tags.clone();
     for name in args.outputs.iter().flat_map(|output| &output.names) {
-        names.push(name.parse().map_err(|error| Failure::usage(format!("-o name={name}: {error}")))?);
+        names.push(parse_name(name)?);
     }
     let mut unique = Vec::new();
     for name in names {
@@ -87,11 +106,21 @@ impl Delivery<'_> {
         let export = Export { store: self.store, image: &self.outcome.image, names, epoch: self.epoch };
         let (mut notes, mut first) = (Vec::new(), None);
         for output in &self.args.outputs {
-            let Exported { note, written } = export.write(output)?;
+            let Exported { note, written } = match output.push {
+                true => self.push(output)?,
+                false => export.write(output)?,
+            };
             notes.extend(note);
             first = first.or(written);
         }
         Ok((notes, first))
+    }
+
+    fn push(&self, output: &Output) -> Result<Exported, Failure> {
+        let names = push_names(self.args, output)?;
+        let pushed = registry::push(self.store, &self.outcome.image, &names, output)?;
+        let note = registry::describe(&names, &pushed);
+        Ok(Exported { note: Some(note), written: Some(pushed.written) })
     }
 
     fn write_files(&self, names: &[Reference], written: Option<&Written>) -> Result<(), Failure> {
