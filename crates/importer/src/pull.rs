@@ -67,7 +67,11 @@ pub fn pull(
 ) -> Result<Pulled, ImportError> {
     let repository = client.repository(name)?;
     let version = version(name);
-    let known = known_digest(store, &repository, version, options.platform)?;
+    // What was never pulled is asked for at once.
+    let known = match pulled(store, name, options.platform) {
+        Some(_) => known_digest(store, &repository, version, options.platform)?,
+        None => None,
+    };
     let (image, digest, was_here) = match known {
         Some((image, digest)) => (image, digest, true),
         None => {

@@ -139,6 +139,13 @@ impl Upload {
         let hasher = std::mem::take(&mut self.hasher);
         let size = hasher.written();
         let digest = hasher.finish();
+        if self.session.offset == 0 {
+            // All of it fits into one request.
+            let bytes: Arc<[u8]> = std::mem::take(&mut self.chunk).into();
+            let mut open = || Ok(Box::new(io::Cursor::new(Arc::clone(&bytes))) as Box<dyn Read>);
+            self.send(&digest, size, &mut open)?;
+            return Ok((digest, size));
+        }
         self.send_chunk()?;
         self.session.complete(&digest)?;
         Ok((digest, size))
