@@ -15,6 +15,7 @@ mod instructions;
 mod local_images;
 mod looking_in;
 mod many_layers;
+mod one_store;
 mod other_tools;
 mod outputs;
 mod pinned;

@@ -15,6 +15,7 @@ mod check;
 mod context;
 mod copy;
 mod download;
+mod durable;
 mod environment;
 mod error;
 mod event;
@@ -106,7 +107,10 @@ pub fn build_or_keep(
     cancel: &Cancel,
     failed: Option<&Mutex<Option<FailedStep>>>,
 ) -> Result<BuildOutcome, BuildError> {
-    let prepared = Prepared::new(store, request, Scope::Build)?;
+    let prepared = Prepared::new(store, request, Scope::Build);
+    // An image that seems missing may be damaged.
+    tell_damage(store, events);
+    let prepared = prepared?;
     let contexts = Contexts::new(store, request);
     warn(request, &prepared, &contexts, events)?;
     let journal = Journal::new(store, request);
@@ -142,11 +146,7 @@ pub fn build_or_keep(
 }
 
 fn solve(build: Build<'_>) -> Result<BuildOutcome, BuildError> {
-    let solved = Solver::new(build).solve();
-    // What was finished before a failure is worth keeping too.
-    let flushed = build.store.flush();
-    let solved = solved?;
-    flushed?;
+    let solved = Solver::new(build).solve()?;
     let (image, config) = finish::finish(build.store, build.request, solved.state)?;
     Ok(BuildOutcome { image, config, executed: solved.executed, cached: solved.cached })
 }
@@ -192,6 +192,11 @@ pub struct Checked {
     pub warnings: Vec<Diagnostic>,
     /// Why a build would fail before its first step.
     pub error: Option<BuildError>,
+}
+
+/// Tells, once, what was found damaged in the store.
+fn tell_damage(store: &Store, events: &(dyn Fn(BuildEvent) + Sync)) {
+    store.take_damage().iter().for_each(|damage| events(BuildEvent::Note(damage.to_string())));
 }
 
 /// Emits what could be better.

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use lbuild_layer_store::{ActiveSnapshot, Store};
 use lbuild_oci::{Digest, ImageConfig, Platform};
@@ -15,6 +14,7 @@ use lbuild_runner::Cancel;
 
 use crate::base::{Images, stage_platform};
 use crate::context::Contexts;
+use crate::durable::Finished;
 use crate::environment::Environment;
 use crate::event::{BuildEvent, PlannedStep, StepId};
 use crate::explain::Reason;
@@ -57,7 +57,7 @@ pub(crate) struct Solver<'a> {
     in_work: Mutex<HashMap<Digest, Arc<Mutex<()>>>>,
     started: Mutex<BTreeSet<StepId>>,
     failure: Mutex<Option<BuildError>>,
-    flushed: Mutex<Instant>,
+    finished: Finished,
     executed: AtomicUsize,
     cached: AtomicUsize,
 }
@@ -126,7 +126,7 @@ impl<'a> Solver<'a> {
             in_work: Mutex::default(),
             started: Mutex::default(),
             failure: Mutex::default(),
-            flushed: Mutex::new(Instant::now()),
+            finished: Finished::new(plan.needed().len()),
             executed: AtomicUsize::new(0),
             cached: AtomicUsize::new(0),
         }
@@ -137,7 +137,8 @@ impl<'a> Solver<'a> {
     /// # Errors
     /// The first failure of any needed stage.
     pub fn solve(self) -> Result<Solved, BuildError> {
-        std::thread::scope(|scope| {
+        // If a flush fails, so does the last one.
+        let (_, locks) = std::thread::scope(|scope| {
             for stage in self.build.plan.needed() {
                 let solver = &self;
                 let work = move || {
@@ -151,11 +152,16 @@ impl<'a> Solver<'a> {
                     self.finish_stage(stage, Err(BuildError::io(what)(error)));
                 }
             }
+            self.finished.keep(self.build.store)
         });
         self.build.contexts.save_memo();
+        // What was finished before a failure is worth keeping too.
+        let flushed = self.build.store.flush();
+        drop(locks);
         if let Some(failure) = self.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(failure);
         }
+        flushed?;
         let state = self.results[self.build.plan.target].wait().ok_or(BuildError::Interrupted)?;
         Ok(Solved {
             state: Arc::unwrap_or_clone(state),
@@ -182,6 +188,7 @@ impl<'a> Solver<'a> {
             }
         };
         self.results[stage].set(result);
+        self.finished.stage();
     }
 
     fn build_stage(&self, stage: usize) -> Result<StageState, BuildError> {

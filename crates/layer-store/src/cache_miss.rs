@@ -22,7 +22,9 @@ impl Store {
         if self.cache_get(key).is_some() {
             return None;
         }
-        Some(match record::read(&self.layout.cache_record(key)) {
+        let path = self.layout.cache_record(key);
+        Some(match record::read(&path) {
+            Ok(None) if self.was_set_aside(&path) => CacheMiss::Damaged,
             Ok(None) => CacheMiss::Absent,
             Ok(Some(body)) if CacheRecord::decode(&body).is_some() => CacheMiss::NoLayer,
             _ => CacheMiss::Damaged,

@@ -55,10 +55,16 @@ impl Store {
     /// Moves what is damaged out of the way, and keeps in mind to tell of it.
     pub(crate) fn set_aside(&self, path: &Path, reason: &str) -> Result<(), StoreError> {
         if self.move_aside(path)? {
+            lock(&self.set_aside).insert(path.to_owned());
             let path = path.strip_prefix(self.root()).unwrap_or(path).to_owned();
             lock(&self.damage).push(Damage { path, reason: reason.to_owned() });
         }
         Ok(())
+    }
+
+    /// Whether this process moved away what was at `path`.
+    pub(crate) fn was_set_aside(&self, path: &Path) -> bool {
+        lock(&self.set_aside).contains(path)
     }
 
     /// Whether it was there to be moved.

@@ -6,7 +6,7 @@
 //!
 //! The form: `sha256:` and 64 digits, a newline, the body.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::time::SystemTime;
@@ -16,9 +16,6 @@ use lbuild_oci::Digest;
 use crate::StoreError;
 use crate::error::OnPath;
 use crate::staging::Staging;
-
-/// What most records take at most, so that one call reads them.
-const TYPICAL_BYTES: usize = 8 << 10;
 
 /// Writes `body` as the record `path`, whose directory is made if it is missing. A crash of the
 /// machine may tear it.
@@ -36,7 +33,7 @@ pub(crate) fn write_synced(staging: &Staging, path: &Path, body: &[u8]) -> Resul
 /// # Errors
 /// [`StoreError::Damaged`] if it is not as it was written.
 pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-    read_with(path, |_| {})
+    read_with(path, |_, _| {})
 }
 
 /// [`read`], which marks the record as used now, at most once an hour.
@@ -59,31 +56,31 @@ pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<O
 
 /// Marks a record as used now, at most once an hour.
 pub(crate) fn touch(path: &Path) {
-    if let Ok(file) = File::open(path) {
-        touch_open(&file);
+    if let Ok(file) = File::open(path)
+        && let Ok(metadata) = file.metadata()
+    {
+        touch_open(&file, &metadata);
     }
 }
 
-fn touch_open(file: &File) {
+fn touch_open(file: &File, metadata: &Metadata) {
     let now = SystemTime::now();
-    let is_recent = file
-        .metadata()
-        .and_then(|metadata| metadata.modified())
-        .is_ok_and(|last| now.duration_since(last).is_ok_and(|age| age.as_secs() < 3600));
+    let is_recent =
+        metadata.modified().is_ok_and(|last| now.duration_since(last).is_ok_and(|age| age.as_secs() < 3600));
     if !is_recent {
         // A record whose time cannot be set is only pruned earlier.
         let _ = file.set_modified(now);
     }
 }
 
-fn read_with(path: &Path, visit: impl FnOnce(&File)) -> Result<Option<Vec<u8>>, StoreError> {
-    let mut file = match File::open(path) {
+fn read_with(path: &Path, visit: impl FnOnce(&File, &Metadata)) -> Result<Option<Vec<u8>>, StoreError> {
+    let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         result => result.on("read", path)?,
     };
-    let mut content = Vec::with_capacity(TYPICAL_BYTES);
-    file.read_to_end(&mut content).on("read", path)?;
-    visit(&file);
+    let metadata = file.metadata().on("read", path)?;
+    let content = read_all(&file, metadata.len()).on("read", path)?;
+    visit(&file, &metadata);
     match body(&content) {
         Some(body) => Ok(Some(body.to_vec())),
         None => Err(StoreError::Damaged {
@@ -91,6 +88,22 @@ fn read_with(path: &Path, visit: impl FnOnce(&File)) -> Result<Option<Vec<u8>>, 
             reason: "its checksum does not match".to_owned(),
         }),
     }
+}
+
+/// The content of a file of `length` bytes, in one call: a cached build reads many records.
+fn read_all(mut file: &File, length: u64) -> io::Result<Vec<u8>> {
+    let mut content = vec![0; length as usize];
+    let mut filled = 0;
+    while filled < content.len() {
+        match file.read(&mut content[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    content.truncate(filled);
+    Ok(content)
 }
 
 fn write_aside(staging: &Staging, path: &Path, body: &[u8], is_synced: bool) -> Result<(), StoreError> {

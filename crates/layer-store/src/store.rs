@@ -1,6 +1,6 @@
 //! Opening a store, and making durable what was put into it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -80,6 +80,8 @@ pub struct Store {
     pub(crate) whiteouts: Mutex<HashMap<ChainId, Arc<[Vec<u8>]>>>,
     /// What was found damaged and not told yet.
     pub(crate) damage: Mutex<Vec<Damage>>,
+    /// Where all that was, told or not.
+    pub(crate) set_aside: Mutex<HashSet<PathBuf>>,
     /// Held by the one thread that flushes.
     flushing: Mutex<()>,
     pub(crate) lock: StoreLock,
@@ -149,6 +151,7 @@ impl Store {
             layers: Mutex::default(),
             whiteouts: Mutex::default(),
             damage: Mutex::default(),
+            set_aside: Mutex::default(),
             flushing: Mutex::default(),
             lock,
         })

@@ -2,12 +2,12 @@
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use lbuild_layer_store::CommitOptions;
+use lbuild_layer_store::{CommitOptions, StepLock};
 use lbuild_oci::DiffId;
 
-use super::{Executed, Solver, StepPlace};
+use super::{Build, Executed, Solver, StepPlace};
 use crate::event::{BuildEvent, StepId};
 use crate::explain::Reason;
 use crate::journal::ListFiles;
@@ -17,9 +17,6 @@ use crate::report::Fate;
 use crate::request::CacheUse;
 use crate::state::StageState;
 use crate::{BuildError, time};
-
-/// Steps become durable at least this often, so that little is lost when the process is killed.
-const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A step whose result is looked up, or made.
 pub(crate) struct Step<'s> {
@@ -47,7 +44,9 @@ impl Solver<'_> {
         if !self.may_use_cache(stage) {
             return None;
         }
-        Record::from_bytes(&self.build.store.cache_get(&key.digest())?)
+        let found = self.build.store.cache_get(&key.digest());
+        crate::tell_damage(self.build.store, self.build.events);
+        Record::from_bytes(&found?)
     }
 
     fn may_use_cache(&self, stage: usize) -> bool {
@@ -133,8 +132,7 @@ impl Solver<'_> {
         let same = self.in_work(step.key.digest());
         // Two stages with the same step wait for one result instead of making it twice.
         let _working = same.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(record) = self.look_up(place.stage, &step.key) {
-            self.tell_cached(id, &record);
+        if let Some(record) = self.recorded(place, &step.key) {
             return Ok(Some(record));
         }
         let reasons = self.build.journal.explain(id, self.may_use_cache(place.stage), step.files);
@@ -146,6 +144,11 @@ impl Solver<'_> {
             let text = self.step_text(place);
             let reason = reasons.first().map(ToString::to_string);
             return Err(BuildError::Frozen { span: place.span, text, reason });
+        }
+        let lock = self.lock_step(place, &step.key)?;
+        // Another build may have made it meanwhile.
+        if let Some(record) = self.recorded(place, &step.key) {
+            return Ok(Some(record));
         }
         self.emit(BuildEvent::Explained(id, reasons));
         let _permit = self.permits.take();
@@ -167,7 +170,7 @@ impl Solver<'_> {
         let (key, files) = (step.key.clone(), step.shown().files());
         let record = Record { key, layer, created, seconds: took.as_secs_f64(), files };
         if is_recordable {
-            self.keep(below, &record)?;
+            self.keep(below, &record, lock);
             if let Some(files) = step.files {
                 self.build.journal.keep_files(step.shown(), files)?;
             }
@@ -184,28 +187,39 @@ impl Solver<'_> {
         self.emit(BuildEvent::Cached(id, record.summary()));
     }
 
-    /// Records a result under its key.
-    fn keep(&self, below: &[DiffId], record: &Record) -> Result<(), BuildError> {
+    /// The recorded result of a step, which then is done.
+    fn recorded(&self, place: StepPlace, key: &Key) -> Option<Record> {
+        let record = self.look_up(place.stage, key)?;
+        self.tell_cached(place.id, &record);
+        Some(record)
+    }
+
+    /// Keeps other builds from making the same step; waits for one that does. `None` if the stage does
+    /// not use the cache.
+    fn lock_step(&self, place: StepPlace, key: &Key) -> Result<Option<StepLock>, BuildError> {
+        if !self.may_use_cache(place.stage) {
+            return Ok(None);
+        }
+        let Build { store, cancel, .. } = self.build;
+        let waiting = || self.emit(BuildEvent::Status(place.id, "waiting for another build".to_owned()));
+        let lock = store.lock_step(&key.digest(), &|| cancel.is_cancelled(), &waiting);
+        let lock = lock.map_err(|error| Problem::from(error).at(place.span))?;
+        lock.map(Some).ok_or(BuildError::Interrupted)
+    }
+
+    /// Records a result under its key; `lock` is the key's.
+    fn keep(&self, below: &[DiffId], record: &Record, lock: Option<StepLock>) {
         let mut layers = below.to_vec();
         layers.extend(record.layer.as_ref().map(|layer| layer.diff_id));
         self.build.store.cache_put(&record.key.digest(), record.to_bytes(), &layers);
-        let mut flushed = self.flushed.lock().unwrap_or_else(PoisonError::into_inner);
-        if flushed.elapsed() > FLUSH_INTERVAL {
-            self.build.store.flush()?;
-            *flushed = Instant::now();
-        }
-        Ok(())
+        self.finished.step(lock);
     }
 
     /// Records the result of `key` under another key as well.
-    ///
-    /// # Errors
-    /// As the store's flush.
-    pub fn alias(&self, key: &Key, alias: Key, below: &[DiffId]) -> Result<(), BuildError> {
+    pub fn alias(&self, key: &Key, alias: Key, below: &[DiffId]) {
         let recorded = self.build.store.cache_get(&key.digest());
-        match recorded.as_deref().and_then(Record::from_bytes) {
-            Some(record) => self.keep(below, &Record { key: alias, ..record }),
-            None => Ok(()),
+        if let Some(record) = recorded.as_deref().and_then(Record::from_bytes) {
+            self.keep(below, &Record { key: alias, ..record }, None);
         }
     }
 }

@@ -324,10 +324,10 @@ fn apply(
             write(solver, place, transfer, &prepared, owner, active)
         })?;
     }
-    match quick {
-        Some(quick) => solver.alias(&key, quick, &below),
-        None => Ok(()),
+    if let Some(quick) = quick {
+        solver.alias(&key, quick, &below);
     }
+    Ok(())
 }
 
 /// A copy whose layer serves on any base: made in an empty tree, and kept under a key that knows of
@@ -369,7 +369,8 @@ fn linked(
         landing.prepare(active.root()).map_err(|error| at(Problem::from(error)))?;
         write(solver, place, transfer, &prepared, owner, active)
     })?;
-    solver.alias(&key, on_this_base, &below)
+    solver.alias(&key, on_this_base, &below);
+    Ok(())
 }
 
 /// Where a copy goes and whose it is, names looked up.
