@@ -226,6 +226,23 @@ fn a_dockerfile_by_its_url_is_a_context_of_itself() {
 }
 
 #[test]
+fn a_dockerfile_by_its_url_serves_any_context() {
+    let server = WebServer::start(b"FROM base\nCOPY file /x\n");
+    let url = format!("{}/Dockerfile?raw", server.url);
+    let bed = TestBed::with_base("FROM no-such-image\n");
+    bed.file("file", "of the folder");
+    bed.build(["-f", &url]).success();
+    assert_eq!(bed.image(&bed.name()).top_layer().entry("x").content, b"of the folder");
+    let context = WebServer::start(&archive(&[("file", "of the archive", 0)]));
+    build(&bed, &["-f", &url, &format!("{}/c.tar", context.url)]).success();
+    assert_eq!(bed.image(&bed.name()).top_layer().entry("x").content, b"of the archive");
+
+    let wrong = WebServer::start(b"FROM base\nCOPPY a /\n");
+    bed.build(["-f", &wrong.url]).failure(3).says(&[&format!("{}:2:1", wrong.url), "COPPY"]);
+    bed.build(["-f", "http://127.0.0.1:9/Dockerfile"]).failure(1).says(&["127.0.0.1:9"]);
+}
+
+#[test]
 fn a_link_in_an_archive_cannot_be_a_dockerfile_outside() {
     let bed = TestBed::with_base("");
     let mut builder = tar::Builder::new(Vec::new());

@@ -12,6 +12,7 @@ mod crate_graph;
 mod explain;
 mod failures;
 mod instructions;
+mod language;
 mod local_images;
 mod looking_in;
 mod many_layers;

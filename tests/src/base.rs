@@ -17,6 +17,7 @@ const TIME: u64 = 1_500_000_000;
 pub struct BaseImage {
     layers: Vec<Vec<u8>>,
     config: Option<serde_json::Value>,
+    architecture: Option<&'static str>,
 }
 
 impl BaseImage {
@@ -45,12 +46,19 @@ impl BaseImage {
         self
     }
 
+    /// Makes it an image for another machine than this one.
+    pub fn architecture(mut self, architecture: &'static str) -> Self {
+        self.architecture = Some(architecture);
+        self
+    }
+
     /// Writes the image as a docker archive that names it `name`.
     pub fn write(&self, name: &str, archive: &Path) {
         let diff_ids: Vec<String> =
             self.layers.iter().map(|layer| format!("sha256:{}", sha256(layer))).collect();
+        let own = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
         let config = json!({
-            "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+            "architecture": self.architecture.unwrap_or(own),
             "os": "linux",
             "created": "2017-07-14T02:40:00Z",
             "config": self.config.clone().unwrap_or_else(default_config),

@@ -16,6 +16,15 @@ use crate::workspace::{self, cargo};
 /// The module that holds the tests which need Docker.
 const DOCKER_TESTS: &str = "against_docker::";
 
+/// What is not tested where the conformance cases are not there; cargo hides what tests say of it.
+const NEED_CASES: [&str; 5] = [
+    "the conformance cases",
+    "lbuild-parser: the trees of real Dockerfiles, and BuildKit's tables of words",
+    "lbuild-build-context: moby's table of ignore patterns",
+    "schemas::: validation by the OCI schemas, and that they refuse wrong documents",
+    "fuzz targets: seeds from the corpus (they run with those of testdata)",
+];
+
 /// Runs the tests whose names contain one of `filters`. Without filters, runs all of them, the
 /// conformance cases, and each fuzz target for a short time. Returns whether none failed.
 pub fn run(without_docker: bool, filters: &[String]) -> Result<bool, Failure> {
@@ -97,7 +106,8 @@ fn count_results(command: &mut Command) -> Result<(Counts, bool), Failure> {
 /// Runs the conformance cases, or says that they are not here.
 fn conformance(lbuild: &Path) -> Result<Counts, Failure> {
     if conformance::script().is_none() {
-        println!("the conformance cases were not run: there is no ../shared/conformance/check.py");
+        println!("NOT RUN, since there is no ../shared/conformance/check.py:");
+        NEED_CASES.iter().for_each(|tests| println!("    {tests}"));
         return Ok(Counts::default());
     }
     conformance::run(lbuild, &[])

@@ -1,6 +1,7 @@
 //! What a real Docker makes of the images.
 
 mod cases;
+mod language;
 mod outputs;
 
 use lbuild_tests::{Docker, TestBed};

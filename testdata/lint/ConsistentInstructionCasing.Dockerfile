@@ -1,0 +1,3 @@
+FROM base
+run true
+RUN true

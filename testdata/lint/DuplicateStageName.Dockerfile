@@ -1,0 +1,2 @@
+FROM base AS one
+FROM base AS one

@@ -1,0 +1,2 @@
+FROM base
+EXPOSE 127.0.0.1:80:80

@@ -1,0 +1,4 @@
+# check=experimental=InvalidDefinitionDescription
+# something else
+ARG name
+FROM base
