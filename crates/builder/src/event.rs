@@ -1,6 +1,6 @@
 //! What a build tells while it runs. The builder never prints: a front end renders these.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lbuild_oci::DiffId;
 use lbuild_parser::{Diagnostic, Span};
@@ -47,6 +47,19 @@ pub struct LayerSummary {
     pub entries: u64,
 }
 
+/// Does a part of a build's work and tells how long it took.
+pub(crate) fn timed<T>(
+    events: &(dyn Fn(BuildEvent) + Sync),
+    step: Option<StepId>,
+    phase: &'static str,
+    work: impl FnOnce() -> T,
+) -> T {
+    let began = Instant::now();
+    let result = work();
+    events(BuildEvent::Phase(step, phase, began.elapsed()));
+    result
+}
+
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum BuildEvent {
@@ -73,6 +86,9 @@ pub enum BuildEvent {
     Failed(StepId),
     /// The step was stopped because another one failed or the user interrupted the build.
     Cancelled(StepId),
+    /// A part of the work, of a step or of the whole build, has ended and took so long. For those who look
+    /// where the time goes.
+    Phase(Option<StepId>, &'static str, Duration),
     /// Something that the user should know about the Dockerfile.
     Warning(Diagnostic),
     /// Something that the user should know about this machine or build, one sentence.

@@ -107,7 +107,7 @@ pub fn build_or_keep(
     cancel: &Cancel,
     failed: Option<&Mutex<Option<FailedStep>>>,
 ) -> Result<BuildOutcome, BuildError> {
-    let prepared = Prepared::new(store, request, Scope::Build);
+    let prepared = event::timed(events, None, "plan", || Prepared::new(store, request, Scope::Build));
     // An image that seems missing may be damaged.
     tell_damage(store, events);
     let prepared = prepared?;
@@ -147,7 +147,9 @@ pub fn build_or_keep(
 
 fn solve(build: Build<'_>) -> Result<BuildOutcome, BuildError> {
     let solved = Solver::new(build).solve()?;
-    let (image, config) = finish::finish(build.store, build.request, solved.state)?;
+    let (image, config) = event::timed(build.events, None, "keep the image", || {
+        finish::finish(build.store, build.request, solved.state)
+    })?;
     Ok(BuildOutcome { image, config, executed: solved.executed, cached: solved.cached })
 }
 

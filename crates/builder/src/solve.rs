@@ -16,7 +16,7 @@ use crate::base::{Images, stage_platform};
 use crate::context::Contexts;
 use crate::durable::Finished;
 use crate::environment::Environment;
-use crate::event::{BuildEvent, PlannedStep, StepId};
+use crate::event::{self, BuildEvent, PlannedStep, StepId};
 use crate::explain::Reason;
 use crate::journal::Journal;
 use crate::latch::{Latch, Permits};
@@ -156,7 +156,7 @@ impl<'a> Solver<'a> {
         });
         self.build.contexts.save_memo();
         // What was finished before a failure is worth keeping too.
-        let flushed = self.build.store.flush();
+        let flushed = event::timed(self.build.events, None, "sync", || self.build.store.flush());
         drop(locks);
         if let Some(failure) = self.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(failure);
@@ -351,6 +351,11 @@ impl<'a> Solver<'a> {
             self.emit(BuildEvent::Note(note));
         }
         is_recordable
+    }
+
+    /// Does a part of a step's work and tells how long it took.
+    pub fn timed<T>(&self, id: StepId, phase: &'static str, work: impl FnOnce() -> T) -> T {
+        event::timed(self.build.events, Some(id), phase, work)
     }
 
     /// Sends an event.

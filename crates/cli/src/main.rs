@@ -23,6 +23,7 @@ mod subject;
 mod table;
 mod terminal;
 mod text;
+mod timings;
 mod units;
 
 use std::process::ExitCode;

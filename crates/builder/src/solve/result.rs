@@ -156,10 +156,10 @@ impl Solver<'_> {
             return Err(BuildError::Interrupted);
         }
         let began = Instant::now();
-        let Executed { active, is_recordable } = execute(state)?.into();
+        let Executed { active, is_recordable } = self.timed(place.id, "work", || execute(state))?.into();
         let options = CommitOptions { latest_mtime: self.build.request.source_date_epoch };
-        let layer =
-            self.build.store.commit(active, &options).map_err(|error| Problem::from(error).at(place.span))?;
+        let layer = self.timed(place.id, "commit", || self.build.store.commit(active, &options));
+        let layer = layer.map_err(|error| Problem::from(error).at(place.span))?;
         let layer = layer.map(|layer| RecordedLayer {
             diff_id: layer.diff_id,
             size: layer.size,

@@ -304,9 +304,13 @@ fn apply(
     let failed = |error: CopyError| failed(error, transfer, place.span);
     let workdir = state.workdir().to_owned();
     let spot = Spot { destination: &transfer.destination, workdir: &workdir, owner: None };
-    let prepared = prepared(solver, transfer, Some(&tree), &spot, Remotes::Included).map_err(failed)?;
-    let files = prepared
-        .digest(solver.build.contexts.memo(), &|| solver.build.cancel.is_cancelled())
+    let prepared = solver
+        .timed(place.id, "list files", || prepared(solver, transfer, Some(&tree), &spot, Remotes::Included))
+        .map_err(failed)?;
+    let files = solver
+        .timed(place.id, "digest files", || {
+            prepared.digest(solver.build.contexts.memo(), &|| solver.build.cancel.is_cancelled())
+        })
         .map_err(failed)?;
     let key = base_key(solver, state, transfer).with("files", files);
     let below = state.layers.clone();

@@ -126,6 +126,9 @@ pub struct BuildArgs {
     /// Write the image's id, digest and names to a file, as JSON
     #[arg(long, help_heading = "Result", value_name = "FILE")]
     pub metadata_file: Option<PathBuf>,
+    /// Write where the time went to a file, as a trace for chrome://tracing or Perfetto
+    #[arg(long, help_heading = "Result", value_name = "FILE")]
+    pub timings: Option<PathBuf>,
     /// Print only the image's id
     #[arg(short, long, help_heading = "Result")]
     pub quiet: bool,

@@ -22,13 +22,25 @@ use crate::images::Images;
 use crate::output::{Destination, Form, Output};
 use crate::progress::Progress;
 use crate::signals::{Interruption, Watch};
+use crate::timings::Timings;
 use crate::{export, root, subject};
 use inputs::Inputs;
 use result::Delivery;
 use ssh::SshAgents;
 
 /// Builds an image, names it, and takes it where the options say.
-pub fn run(global: &GlobalArgs, mut args: BuildArgs) -> Result<(), Failure> {
+pub fn run(global: &GlobalArgs, args: BuildArgs) -> Result<(), Failure> {
+    let timings = Timings::start();
+    let path = args.timings.clone();
+    let result = build(global, args, &timings);
+    match path {
+        // Of a build that failed too.
+        Some(path) => result.and(timings.write(&path)),
+        None => result,
+    }
+}
+
+fn build(global: &GlobalArgs, mut args: BuildArgs, timings: &Timings) -> Result<(), Failure> {
     if args.load {
         args.outputs.push(Output::new(Form::Load, Destination::None));
     }
@@ -40,7 +52,7 @@ pub fn run(global: &GlobalArgs, mut args: BuildArgs) -> Result<(), Failure> {
         export::check(&args.outputs)?;
         result::check(&args)?;
     }
-    let store = root::open(global)?;
+    let store = timings.measure("open the store", || root::open(global))?;
     let agents = SshAgents::start(&args.ssh, &store)?;
     let watch = Watch::new()?;
     let contexts = Contexts {
@@ -51,7 +63,8 @@ pub fn run(global: &GlobalArgs, mut args: BuildArgs) -> Result<(), Failure> {
         watch: &watch,
         tells: !args.quiet && args.progress != ProgressStyle::Rawjson,
     };
-    let (request, source) = gather(&contexts, &args).map_err(|failure| match watch.exit() {
+    let gathered = timings.measure("read the inputs", || gather(&contexts, &args));
+    let (request, source) = gathered.map_err(|failure| match watch.exit() {
         Some(exit) => {
             diagnostics::print("error: the build was interrupted");
             Failure::Reported(exit)
@@ -72,7 +85,10 @@ pub fn run(global: &GlobalArgs, mut args: BuildArgs) -> Result<(), Failure> {
     let progress = Progress::start(style, args.explain);
     let failed_step = Mutex::new(None);
     let keeps = wants_shell(&args).then_some(&failed_step);
-    let events = |event| progress.event(event);
+    let events = |event| {
+        timings.event(&event);
+        progress.event(event);
+    };
     let built = lbuild_builder::build_or_keep(&store, &request, &events, watch.cancel(), keeps);
     let warnings = progress.finish();
     let took = progress.elapsed();
@@ -105,7 +121,8 @@ pub fn run(global: &GlobalArgs, mut args: BuildArgs) -> Result<(), Failure> {
         }
         Ok(outcome) => {
             let epoch = request.source_date_epoch;
-            Delivery { store: &store, args: &args, outcome, epoch, took, json: progress.is_json() }.deliver()
+            let json = progress.is_json();
+            Delivery { store: &store, args: &args, outcome, epoch, took, json, timings }.deliver()
         }
     }
 }

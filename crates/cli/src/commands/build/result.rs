@@ -15,6 +15,7 @@ use crate::commands::{push, size};
 use crate::export::{Export, Exported};
 use crate::failure::Failure;
 use crate::output::{Destination, Output};
+use crate::timings::Timings;
 use crate::{aside, diagnostics, registry, units};
 
 /// A built image that is in the store and has no name yet.
@@ -31,11 +32,13 @@ pub struct Delivery<'a> {
     pub took: Duration,
     /// Whether a program reads standard error.
     pub json: bool,
+    /// Where the time of the outputs is told.
+    pub timings: &'a Timings,
 }
 
 /// Finds what is wrong with the files to write before a long build, rather than after it.
 pub fn check(args: &BuildArgs) -> Result<(), Failure> {
-    for path in [&args.iidfile, &args.metadata_file].into_iter().flatten() {
+    for path in [&args.iidfile, &args.metadata_file, &args.timings].into_iter().flatten() {
         aside::check(path).map_err(Failure::io(format!("cannot write {}", path.display())))?;
     }
     for output in args.outputs.iter().filter(|output| output.push) {
@@ -106,10 +109,11 @@ impl Delivery<'_> {
         let export = Export { store: self.store, image: &self.outcome.image, names, epoch: self.epoch };
         let (mut notes, mut first) = (Vec::new(), None);
         for output in &self.args.outputs {
-            let Exported { note, written } = match output.push {
-                true => self.push(output)?,
-                false => export.write(output)?,
-            };
+            let Exported { note, written } =
+                self.timings.measure("write an output", || match output.push {
+                    true => self.push(output),
+                    false => export.write(output),
+                })?;
             notes.extend(note);
             first = first.or(written);
         }
