@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, Write};
 
 use lbuild_layer_store::{ImageRecord, Layer, Store};
-use lbuild_oci::{DiffId, Digest, Hasher, MediaType};
+use lbuild_oci::{DiffId, Digest, Hasher, HasherBeside, MediaType};
 
 use crate::encoder::Encoder;
 use crate::{Compression, ExportError, ExportOptions, Written, document};
@@ -214,7 +214,7 @@ impl PackedLayer {
 
 /// Copies a stored blob and checks on the way that it is still what it was.
 fn copy(mut blob: impl Read, layer: &PackedLayer, out: &mut dyn Write) -> Result<(), ExportError> {
-    let mut hasher = Hasher::new();
+    let mut hasher = HasherBeside::new();
     let mut buffer = vec![0; 128 << 10];
     let read_error = |source| compress_error(layer.diff_id, source);
     loop {

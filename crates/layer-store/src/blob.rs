@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
-use lbuild_oci::{Digest, Hasher};
+use lbuild_oci::{Digest, HasherBeside};
 
 use crate::error::OnPath;
 use crate::snapshots::lock;
@@ -73,7 +73,7 @@ impl Store {
 }
 
 fn copy(reader: &mut dyn Read, file: &mut File, path: &Path) -> Result<(Digest, u64), StoreError> {
-    let mut hasher = Hasher::new();
+    let mut hasher = HasherBeside::new();
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         match reader.read(&mut buffer) {

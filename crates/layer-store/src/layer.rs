@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use lbuild_archive::{ArchiveError, Limits, Reader};
-use lbuild_oci::{ChainId, DiffId, Digest, Hasher, MediaType};
+use lbuild_oci::{ChainId, DiffId, Digest, HasherBeside, MediaType};
 use serde::{Deserialize, Serialize};
 
 use crate::error::OnPath;
@@ -228,7 +228,7 @@ impl Store {
         output: &mut dyn Write,
     ) -> Result<(Digest, u64), StoreError> {
         let mut tar = self.open_tar(layer, blob)?;
-        let mut hasher = Hasher::new();
+        let mut hasher = HasherBeside::new();
         let mut buffer = vec![0; 128 << 10];
         loop {
             match tar.read(&mut buffer) {

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use lbuild_archive::{ArchiveError, EntryKind, Header, Writer};
-use lbuild_oci::{DiffId, Hasher};
+use lbuild_oci::{DiffId, HasherBeside};
 
 use crate::content::Content;
 use crate::seal::Sink;
@@ -31,7 +31,7 @@ pub(crate) struct Packed {
 impl<'a> TarSink<'a> {
     /// Writes to `output`, or nowhere if only the digest is wanted.
     pub fn new(output: Option<&'a mut dyn Write>) -> Self {
-        let writer = HashingWriter { hasher: Hasher::new(), output };
+        let writer = HashingWriter { hasher: HasherBeside::new(), output };
         Self { writer: Writer::new(writer), entries: 0 }
     }
 
@@ -102,7 +102,7 @@ fn relative(path: &[u8]) -> PathBuf {
 }
 
 struct HashingWriter<'a> {
-    hasher: Hasher,
+    hasher: HasherBeside,
     output: Option<&'a mut dyn Write>,
 }
 

@@ -6,6 +6,7 @@
 //!
 //! Source: <https://github.com/opencontainers/image-spec>
 
+mod beside;
 mod config;
 mod digest;
 pub mod json;
@@ -13,6 +14,7 @@ mod media;
 mod platform;
 mod reference;
 
+pub use beside::HasherBeside;
 pub use config::{Config, Healthcheck, History, ImageConfig, RootFs};
 pub use digest::{ChainId, DiffId, Digest, DigestError, Hasher};
 pub use media::MediaType;
