@@ -12,6 +12,8 @@ use lbuild_confined::Root;
 const MAX_USER_FILE: u64 = 10 << 20;
 /// The largest id that USER may give (the largest that every runtime takes).
 const MAX_ID: u64 = i32::MAX as u64;
+/// No id: to system calls it means "leave it as it is", so that whoever got it would stay root.
+const NO_ID: u32 = u32::MAX;
 
 /// Whom a RUN runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,12 +171,7 @@ fn read_passwd(root: &Root) -> Result<Vec<PasswdEntry>, UserError> {
     let lines = read_lines(root, PASSWD)?;
     let entry = |line: &Vec<String>| {
         let [name, _, uid, gid, _, home, ..] = line.as_slice() else { return None };
-        Some(PasswdEntry {
-            name: name.clone(),
-            uid: uid.parse().ok()?,
-            gid: gid.parse().ok()?,
-            home: home.clone(),
-        })
+        Some(PasswdEntry { name: name.clone(), uid: file_id(uid)?, gid: file_id(gid)?, home: home.clone() })
     };
     Ok(lines.iter().filter_map(entry).collect())
 }
@@ -184,9 +181,14 @@ fn read_groups(root: &Root) -> Result<Vec<GroupEntry>, UserError> {
     let entry = |line: &Vec<String>| {
         let [name, _, gid, rest @ ..] = line.as_slice() else { return None };
         let members = rest.first().map_or("", String::as_str).split(',').map(str::to_owned).collect();
-        Some(GroupEntry { name: name.clone(), gid: gid.parse().ok()?, members })
+        Some(GroupEntry { name: name.clone(), gid: file_id(gid)?, members })
     };
     Ok(lines.iter().filter_map(entry).collect())
+}
+
+/// The id in a passwd or group file; a line without one counts for nothing.
+fn file_id(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|&id| id != NO_ID)
 }
 
 /// The file's lines, split at colons; none if the file is not there.
@@ -215,10 +217,14 @@ mod tests {
     fn image() -> (tempfile::TempDir, Root) {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("etc")).unwrap();
-        let passwd =
-            "root:x:0:0:root:/root:/bin/sh\nweb:x:33:44::/srv:/bin/sh\n4294967296:x:0:0::/:/bin/sh\nbroken\n";
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nweb:x:33:44::/srv:/bin/sh\n4294967296:x:0:0::/:/bin/sh\nbroken\n\
+             unchanged:x:4294967295:4294967295::/:/bin/sh\n";
         std::fs::write(folder.path().join("etc/passwd"), passwd).unwrap();
-        std::fs::write(folder.path().join("etc/group"), "root:x:0:\nwww:x:44:\nadm:x:4:web,root\n").unwrap();
+        std::fs::write(
+            folder.path().join("etc/group"),
+            "root:x:0:\nwww:x:44:\nadm:x:4:web,root\nunchanged:x:4294967295:\n",
+        )
+        .unwrap();
         let root = Root::open(folder.path()).unwrap();
         (folder, root)
     }
@@ -251,7 +257,7 @@ mod tests {
         for text in ["4294967296", "2147483648", "-1", "0:4294967296"] {
             assert!(matches!(process_user(&root, text), Err(UserError::OutOfRange(_))), "{text}");
         }
-        for text in ["nobody", "web:nogroup"] {
+        for text in ["nobody", "web:nogroup", "unchanged", "web:unchanged"] {
             assert!(matches!(process_user(&root, text), Err(UserError::Unknown { .. })), "{text}");
         }
     }

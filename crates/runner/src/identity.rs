@@ -92,6 +92,10 @@ fn limit_bounding_set(kept: CapabilitySet) -> io::Result<()> {
 }
 
 fn become_user(user: &User) -> io::Result<()> {
+    // To the kernel this number means "as it is": whoever asked for it would stay root.
+    if user.groups.iter().chain([&user.uid, &user.gid]).any(|&id| id == u32::MAX) {
+        return Err(Errno::EINVAL.into());
+    }
     let groups: Vec<_> = user.groups.iter().copied().map(Gid::from_raw).collect();
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     match setgroups(&groups) {

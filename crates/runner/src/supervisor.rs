@@ -158,7 +158,7 @@ fn join_cgroups(order: &Order) -> Result<(), Failure> {
 fn give_output_to(order: &Order) {
     for output in [io::stdout().as_fd(), io::stderr().as_fd()] {
         let is_pipe = fstat(output).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo);
-        if is_pipe && !order.interactive && order.user.uid != 0 {
+        if is_pipe && !order.interactive && !matches!(order.user.uid, 0 | u32::MAX) {
             // Only reopening depends on it.
             let _ = fchown(output, Some(Uid::from_raw(order.user.uid)), None);
         }

@@ -180,6 +180,11 @@ impl<'a> Reader<'a> {
             let message = format!("invalid value {} for {key}", &**value);
             parse_u32(value, radix).ok_or_else(|| Diagnostic::error(value.span(), message).help(help))
         };
+        // The largest number stands for no id: to the kernel it means "as it is".
+        let id = || {
+            let id = number(10, "write a number such as `1000`")?;
+            if id == u32::MAX { Err(invalid().help("ids go from 0 to 4294967294")) } else { Ok(id) }
+        };
         match key {
             "type" => self.mount.kind = one_of("mount type", value, &KINDS)?,
             "sharing" => self.sharing = Some(one_of("sharing value", value, &SHARINGS)?),
@@ -195,8 +200,8 @@ impl<'a> Reader<'a> {
                 self.mount.size = Some(size);
             }
             "mode" => self.mount.mode = Some(number(8, "write an octal number such as `0755`")?),
-            "uid" => self.mount.uid = Some(number(10, "write a number such as `1000`")?),
-            _ => self.mount.gid = Some(number(10, "write a number such as `1000`")?),
+            "uid" => self.mount.uid = Some(id()?),
+            _ => self.mount.gid = Some(id()?),
         }
         Ok(())
     }
