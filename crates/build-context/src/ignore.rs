@@ -7,6 +7,7 @@
 //!
 //! Source: <https://docs.docker.com/build/concepts/context/#dockerignore-files>
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -70,7 +71,7 @@ impl Ignore {
             let mut path = dockerfile.as_os_str().to_owned();
             path.push(".dockerignore");
             let path = PathBuf::from(path);
-            if let Some(text) = read(&path, fs::read(&path))? {
+            if let Some(text) = read(&path, read_beside(&path))? {
                 return Self::parse_named(&text, Some(path));
             }
         }
@@ -178,6 +179,19 @@ fn from_context_root(pattern: &str) -> String {
 }
 
 /// The text of an ignore file, `None` if there is no such file.
+/// The ignore file beside a Dockerfile; links are followed, but what never ends is not read.
+fn read_beside(path: &Path) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let mut content = Vec::new();
+    fs::File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > MAX_FILE_BYTES {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(content)
+}
+
 fn read(path: &Path, content: io::Result<Vec<u8>>) -> Result<Option<String>, ContextError> {
     match content {
         // Bytes that are no UTF-8 become a character that also stands for them in paths.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use lbuild_archive::{ExtractOptions, Limits, Reader, decompress, extract};
+use lbuild_archive::{ExtractOptions, Limits, Reader, decompress_within, extract};
 use lbuild_confined::Root;
 
 use crate::error::ContextError;
@@ -25,7 +25,8 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Reads a stream to its end; an archive is unpacked into `folder`, which must be empty.
+    /// Reads a stream to its end; an archive is unpacked into `folder`, which must be empty, as far as
+    /// `limits` allow.
     ///
     /// Nothing lands outside the folder. Files keep the archive's owners: open the folder with
     /// [`Owners::AsFound`](crate::Owners).
@@ -33,11 +34,11 @@ impl Stream {
     /// # Errors
     /// [`ContextError::Stream`] if the stream fails or is no archive and too long for a Dockerfile;
     /// [`ContextError::Archive`] if it is an archive that cannot be unpacked.
-    pub fn read(mut stream: impl Read, folder: &Path) -> Result<Self, ContextError> {
+    pub fn read(mut stream: impl Read, folder: &Path, limits: &Limits) -> Result<Self, ContextError> {
         let mut head = Vec::new();
         stream.by_ref().take(HEAD_BYTES).read_to_end(&mut head).map_err(ContextError::Stream)?;
         if lbuild_archive::is_archive(head.as_slice()).map_err(ContextError::Stream)? {
-            unpack(head.chain(stream), folder)?;
+            unpack(head.chain(stream), folder, limits)?;
             return Ok(Self::Context);
         }
         let mut content = head;
@@ -53,17 +54,17 @@ impl Stream {
     ///
     /// # Errors
     /// As [`Stream::read`]; [`ContextError::Open`] if the file cannot be opened.
-    pub fn unpack_file(path: &Path, folder: &Path) -> Result<(), ContextError> {
+    pub fn unpack_file(path: &Path, folder: &Path, limits: &Limits) -> Result<(), ContextError> {
         let file = File::open(path);
         let file = file.map_err(|source| ContextError::Open { path: path.to_owned(), source })?;
-        unpack(file, folder)
+        unpack(file, folder, limits)
     }
 }
 
-fn unpack(stream: impl Read, folder: &Path) -> Result<(), ContextError> {
+fn unpack(stream: impl Read, folder: &Path, limits: &Limits) -> Result<(), ContextError> {
     let root = Root::open(folder).map_err(|source| ContextError::Open { path: folder.to_owned(), source })?;
-    let (_, stream) = decompress(stream).map_err(ContextError::Stream)?;
-    let mut reader = Reader::new(stream, Limits::default());
+    let (_, stream) = decompress_within(stream, limits).map_err(ContextError::Stream)?;
+    let mut reader = Reader::new(stream, *limits);
     extract(&mut reader, &root, Path::new("."), &ExtractOptions::default()).map_err(ContextError::Archive)?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod archive_limit;
 mod build;
 mod context_source;
 pub mod csv;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use lbuild_layer_store::ArchiveLimits;
 use lbuild_oci::Reference;
 
 pub use build::{BuildArgs, OnFailure, ProgressStyle, Pull};
@@ -58,6 +60,16 @@ pub struct GlobalArgs {
         hide_env_values = true
     )]
     pub isolation: Option<Isolation>,
+    /// What an archive from outside may cost, such as entries=1000000,bytes=10g,ratio=1000
+    #[arg(
+        long,
+        global = true,
+        value_name = "LIMITS",
+        env = "LBUILD_ARCHIVE_LIMIT",
+        hide_env_values = true,
+        value_parser = archive_limit::parse
+    )]
+    pub archive_limit: Option<ArchiveLimits>,
 }
 
 /// How a RUN is kept apart.

@@ -67,7 +67,11 @@ impl Contexts<'_> {
             Remote::Http(url) => {
                 let (file, mtime) = self.download(url)?;
                 let folder = self.store.scratch()?;
-                match Stream::read(File::open(&file).map_err(unreadable(&file))?, &folder)? {
+                match Stream::read(
+                    File::open(&file).map_err(unreadable(&file))?,
+                    &folder,
+                    self.store.archive_limits(),
+                )? {
                     Stream::Context => Ok(Fetched::Folder(ContextFolder::unpacked(folder, Owners::AsFound))),
                     Stream::Dockerfile(_) => Ok(Fetched::Dockerfile(single(&file, mtime, folder)?)),
                 }

@@ -51,7 +51,7 @@ pub fn read(file: Option<&Path>, context: &Path) -> Result<Dockerfile, Failure> 
         None => {
             let paths = NAMES.map(|name| context.join(name));
             match paths.iter().find(|path| path.exists()) {
-                Some(path) => read_file(path),
+                Some(path) => read_found(path),
                 None => Err(missing(context)),
             }
         }
@@ -113,6 +113,19 @@ pub fn stdin(what: &str) -> Result<io::StdinLock<'static>, Failure> {
 fn read_stdin() -> Result<Dockerfile, Failure> {
     let content = read_bounded(stdin("a Dockerfile")?).map_err(Failure::io("cannot read standard input"))?;
     Ok(Dockerfile { name: "<stdin>".to_owned(), content, path: None })
+}
+
+/// A Dockerfile that nobody named is the context's, which may be a stranger's: a FIFO in its place
+/// would be waited for without an end.
+fn read_found(path: &Path) -> Result<Dockerfile, Failure> {
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => Err(Failure::usage(format!(
+            "cannot read the Dockerfile {}: it is no regular file",
+            path.display()
+        ))
+        .help("-f names another file")),
+        _ => read_file(path),
+    }
 }
 
 fn read_file(path: &Path) -> Result<Dockerfile, Failure> {

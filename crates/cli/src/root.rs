@@ -23,6 +23,7 @@ pub fn open(global: &GlobalArgs) -> Result<Store, Failure> {
         userxattr: standing == Standing::Bare || in_user_namespace(),
         ownership: if standing == Standing::SingleId { Ownership::Noted } else { Ownership::Real },
         trees: if standing == Standing::Bare { Trees::Copies } else { Trees::Overlays },
+        archive_limits: global.archive_limit.unwrap_or_default(),
     };
     Ok(Store::open(&root, options)?)
 }

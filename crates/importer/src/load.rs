@@ -48,6 +48,24 @@ impl Default for Limits {
     }
 }
 
+impl LoadOptions {
+    /// The same, within what the store's user allows archives to cost, where that is not the default.
+    fn within(&self, allowed: &lbuild_archive::Limits) -> Self {
+        let usual = lbuild_archive::Limits::default();
+        let mut options = self.clone();
+        if *allowed != usual {
+            options.limits.archive = *allowed;
+        }
+        if allowed.bytes != usual.bytes {
+            options.limits.layer = allowed.bytes;
+        }
+        if allowed.ratio != usual.ratio {
+            options.limits.ratio = allowed.ratio;
+        }
+        options
+    }
+}
+
 /// An image that is now in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
@@ -71,6 +89,7 @@ pub struct Loaded {
 /// [`ImportError`]. The store then has no new image and no new name, unless it was the store that
 /// failed: that keeps images and names one after the other.
 pub fn load(store: &Store, reader: impl Read, options: &LoadOptions) -> Result<Vec<Loaded>, ImportError> {
+    let options = &options.within(store.archive_limits());
     let source = ArchiveSource::read(store, reader, &options.limits)?;
     load_source(store, &source, options)
 }
@@ -80,6 +99,7 @@ pub fn load(store: &Store, reader: impl Read, options: &LoadOptions) -> Result<V
 /// # Errors
 /// As [`load`].
 pub fn load_layout(store: &Store, path: &Path, options: &LoadOptions) -> Result<Vec<Loaded>, ImportError> {
+    let options = &options.within(store.archive_limits());
     let source = FolderSource::open(store, path)?;
     load_source(store, &source, options)
 }

@@ -63,9 +63,9 @@ impl<'a> Application<'a> {
         Ok(application)
     }
 
-    /// Makes all entries of the tar.
-    pub fn run(mut self, tar: &mut dyn Read) -> Result<(), StoreError> {
-        let mut reader = Reader::new(tar, Limits::default());
+    /// Makes all entries of the tar, as many as `limits` allow.
+    pub fn run(mut self, tar: &mut dyn Read, limits: &Limits) -> Result<(), StoreError> {
+        let mut reader = Reader::new(tar, *limits);
         while let Some(mut entry) = reader.next().map_err(|source| self.unreadable(source))? {
             let header = entry.header.clone();
             self.entry(&header, &mut entry).map_err(|refusal| self.error(&header, refusal))?;

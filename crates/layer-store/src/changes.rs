@@ -19,6 +19,17 @@ struct Level {
     names: std::vec::IntoIter<CString>,
 }
 
+/// What a changed entry is.
+#[derive(Debug)]
+pub enum ChangedEntry {
+    /// A regular file, open at its start.
+    File(File),
+    /// A symbolic link, and where it leads.
+    Link(Vec<u8>),
+    /// Something without content.
+    Other,
+}
+
 impl ActiveSnapshot {
     /// Calls `visit` with each regular file that was made or changed: its path from the tree's root, and the
     /// file, open at its start. A file with several names comes with each.
@@ -29,6 +40,21 @@ impl ActiveSnapshot {
         &self,
         visit: &mut dyn FnMut(PathBuf, File) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.changed_entries(&mut |path, entry| match entry {
+            ChangedEntry::File(file) => visit(path, file),
+            ChangedEntry::Link(_) | ChangedEntry::Other => Ok(()),
+        })
+    }
+
+    /// Calls `visit` with each entry that was made, changed or deleted, or lies above one: its path from
+    /// the tree's root, and what it is. A directory comes before what is in it.
+    ///
+    /// # Errors
+    /// What cannot be read, and what `visit` says.
+    pub fn changed_entries<E: From<StoreError>>(
+        &self,
+        visit: &mut dyn FnMut(PathBuf, ChangedEntry) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut levels: Vec<Level> = Level::open(self.upper()?, c".", Vec::new())?.into_iter().collect();
         while let Some(level) = levels.last_mut() {
             let Some(name) = level.names.next() else {
@@ -38,8 +64,10 @@ impl ActiveSnapshot {
             let path = join(&level.path, name.to_bytes());
             let unreadable = |e: rustix::io::Errno| error("read", &path, e);
             let stat = fs::statat(&level.directory, &name, AtFlags::SYMLINK_NOFOLLOW).map_err(unreadable)?;
+            let full = Path::new("/").join(OsStr::from_bytes(&path));
             match FileType::from_raw_mode(stat.st_mode) {
                 FileType::Directory => {
+                    visit(full, ChangedEntry::Other)?;
                     let below = Level::open(level.directory.as_fd(), &name, path)?;
                     levels.extend(below);
                 }
@@ -47,9 +75,13 @@ impl ActiveSnapshot {
                     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
                     let file = fs::openat(&level.directory, &name, flags, Mode::empty());
                     let file = File::from(file.map_err(unreadable)?);
-                    visit(Path::new("/").join(OsStr::from_bytes(&path)), file)?;
+                    visit(full, ChangedEntry::File(file))?;
                 }
-                _ => {}
+                FileType::Symlink => {
+                    let target = fs::readlinkat(&level.directory, &name, Vec::new()).map_err(unreadable)?;
+                    visit(full, ChangedEntry::Link(target.into_bytes()))?;
+                }
+                _ => visit(full, ChangedEntry::Other)?,
             }
         }
         Ok(())

@@ -168,7 +168,7 @@ impl Store {
             return Ok(sink.entries);
         };
         let read = |source| StoreError::ReadLayer { diff_id: *diff_id, source };
-        let mut reader = Reader::new(self.open_tar(&layer, blob)?, Limits::default());
+        let mut reader = Reader::new(self.open_tar(&layer, blob)?, self.layer_limits());
         let mut entries = Vec::new();
         while let Some(entry) = reader.next().map_err(read)? {
             entries.extend(pack::describe(&entry.header));

@@ -75,8 +75,11 @@ mod usage;
 mod whiteout;
 mod workspace;
 
+pub use lbuild_archive::Limits as ArchiveLimits;
+
 pub use cache_miss::CacheMiss;
 pub use cache_mount::{CacheMountGuard, CacheMountSharing};
+pub use changes::ChangedEntry;
 pub use error::StoreError;
 pub use image::ImageRecord;
 pub use journal::{BuildName, KeepBuilds, LogWriter};

@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use lbuild_archive::Limits as ArchiveLimits;
 use lbuild_oci::{ChainId, DiffId, Digest};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -32,6 +33,8 @@ pub struct StoreOptions {
     pub ownership: Ownership,
     /// How trees are made.
     pub trees: Trees,
+    /// What an archive from outside may cost: a layer that is unpacked, and what the store's users read.
+    pub archive_limits: ArchiveLimits,
 }
 
 /// Whose files the snapshots of a store hold.
@@ -97,6 +100,22 @@ pub(crate) struct Pending {
 }
 
 impl Store {
+    /// What an archive from outside may cost.
+    pub fn archive_limits(&self) -> &ArchiveLimits {
+        &self.options.archive_limits
+    }
+
+    /// What a layer may cost that is in the store already: no less than usual.
+    pub(crate) fn layer_limits(&self) -> ArchiveLimits {
+        let (given, usual) = (self.options.archive_limits, ArchiveLimits::default());
+        ArchiveLimits {
+            entries: given.entries.max(usual.entries),
+            bytes: given.bytes.max(usual.bytes),
+            ratio: given.ratio.max(usual.ratio),
+            ..given
+        }
+    }
+
     /// Opens the store at `root`, which is made if it does not exist, and clears what killed processes
     /// left. Raises this process's limit of open files.
     ///

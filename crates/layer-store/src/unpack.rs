@@ -47,7 +47,7 @@ impl Store {
             let producer = scope.spawn(move || produce_into(writer, produce));
             let application = Application::new(target, &root, tree.as_ref(), self.marks, diff_id);
             let applied = application
-                .and_then(|application| application.run(&mut reader))
+                .and_then(|application| application.run(&mut reader, &self.layer_limits()))
                 // The producer ends only when all it writes is taken.
                 .and_then(|()| drain(&mut reader, diff_id));
             drop(reader);

@@ -40,6 +40,7 @@ pub(super) struct Copier<'a> {
     mode: Option<&'a ModeChange>,
     created_mtime: Option<i64>,
     pub(super) content: ContentCopier<'a>,
+    pub(super) archive_limits: Limits,
     is_cancelled: IsCancelled<'a>,
     /// Directories made on the way, in the order in which they were.
     made: Vec<PathBuf>,
@@ -64,6 +65,7 @@ impl<'a> Copier<'a> {
             mode,
             created_mtime,
             content: ContentCopier::new(is_cancelled),
+            archive_limits: Limits::default(),
             is_cancelled,
             made: Vec::new(),
             links: HashMap::new(),
@@ -242,10 +244,11 @@ impl<'a> Copier<'a> {
         self.make_directories(self.destination.path(), MADE_MODE)?;
         let target = self.resolved_destination()?;
         let options = ExtractOptions { owner: self.owner, ..ExtractOptions::default() };
-        lbuild_archive::decompress(file)
+        let limits = self.archive_limits;
+        lbuild_archive::decompress_within(file, &limits)
             .map_err(lbuild_archive::ArchiveError::Read)
             .and_then(|(_, stream)| {
-                let mut reader = Reader::new(Cancellable::new(stream, self.is_cancelled), Limits::default());
+                let mut reader = Reader::new(Cancellable::new(stream, self.is_cancelled), limits);
                 lbuild_archive::extract(&mut reader, self.root, &target, &options)
             })
             .map_err(|source| CopyError::Archive { name: name.to_owned(), source })?;

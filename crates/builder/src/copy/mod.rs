@@ -32,6 +32,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use lbuild_archive::Limits;
 use lbuild_build_context::{DigestMemo, Entry, Relevant, Selection, Selector, SourceTree, select};
 use lbuild_confined::Root;
 use lbuild_oci::{Digest, Hasher};
@@ -119,6 +120,7 @@ pub struct PreparedCopy<'a> {
     owner: Option<(u32, u32)>,
     mode: Option<ModeChange>,
     unpack: Unpack,
+    archive_limits: Limits,
     created_mtime: Option<i64>,
 }
 
@@ -151,11 +153,17 @@ pub fn prepare(request: CopyRequest<'_>) -> Result<PreparedCopy<'_>, CopyError> 
         owner: request.owner,
         mode: request.mode,
         unpack: request.unpack,
+        archive_limits: Limits::default(),
         created_mtime: request.created_mtime,
     })
 }
 
 impl PreparedCopy<'_> {
+    /// The same for archives that may cost more, or less.
+    pub fn with_archive_limits(self, archive_limits: Limits) -> Self {
+        Self { archive_limits, ..self }
+    }
+
     /// The digest of all that the result depends on, but for the tree that it is applied to and for times.
     ///
     /// # Errors
@@ -267,6 +275,7 @@ impl PreparedCopy<'_> {
         let mode = self.mode.as_ref();
         let (destination, mtime) = (&self.destination, self.created_mtime);
         let mut copier = Copier::new(root, destination, owner, mode, mtime, is_cancelled);
+        copier.archive_limits = self.archive_limits;
         for item in &self.items {
             match item {
                 Item::Selected { tree, pattern, selection } => {

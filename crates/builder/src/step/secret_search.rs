@@ -1,16 +1,18 @@
 //! Secrets that a step left behind: its files are searched before they become a layer.
 //!
-//! A secret is found as it is and as a part of base64 text, whatever stands before it. A shorter secret
-//! than [`SHORTEST`] would be found everywhere and is not looked for; one that was compressed, encrypted
-//! or wrapped into lines is not found.
+//! A secret is found as it is and as a part of base64 text, whatever stands before it and wherever its
+//! lines end. A shorter secret than [`SHORTEST`] would be found everywhere and is not looked for; one that
+//! was compressed or encrypted is not found.
 
 use std::fs::File;
+use std::io::{Read, Seek};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use aho_corasick::{AhoCorasick, BuildError as TooLarge};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use lbuild_layer_store::{ActiveSnapshot, StoreError};
+use lbuild_layer_store::{ActiveSnapshot, ChangedEntry, StoreError};
 
 use crate::problem::Problem;
 
@@ -36,6 +38,8 @@ enum SearchError {
     Read { path: PathBuf, source: std::io::Error },
     #[error("the step left the secret {id:?} in {}", path.display())]
     Found { id: String, path: PathBuf },
+    #[error("the step left the secret {id:?} in a file's name")]
+    Named { id: String },
 }
 
 impl SecretSearch {
@@ -60,19 +64,30 @@ impl SecretSearch {
         Ok(Self { automaton, ids })
     }
 
-    /// Searches the files that a step made or changed.
+    /// Searches the files that a step made or changed, their names, and where links lead.
     ///
     /// # Errors
     /// A file holds a secret, or cannot be read.
     pub fn search(&self, step: &ActiveSnapshot) -> Result<(), Problem> {
         let Some(automaton) = &self.automaton else { return Ok(()) };
-        step.changed_files(&mut |path, file| match self.find(automaton, &file) {
-            Ok(None) => Ok(()),
-            Ok(Some(id)) => Err(SearchError::Found { id: id.to_owned(), path }),
-            Err(source) => Err(SearchError::Read { path, source }),
+        step.changed_entries(&mut |path, entry| {
+            let found = match self.find_in(automaton, path.as_os_str().as_bytes()) {
+                None => match entry {
+                    ChangedEntry::File(file) => self.find(automaton, &file),
+                    ChangedEntry::Link(target) => Ok(self.find_in(automaton, &target)),
+                    ChangedEntry::Other => Ok(None),
+                },
+                // The path is not told: it is the secret.
+                Some(id) => return Err(SearchError::Named { id: id.to_owned() }),
+            };
+            match found {
+                Ok(None) => Ok(()),
+                Ok(Some(id)) => Err(SearchError::Found { id: id.to_owned(), path }),
+                Err(source) => Err(SearchError::Read { path, source }),
+            }
         })
         .map_err(|error| match error {
-            SearchError::Found { .. } => Problem::from(error).help(
+            SearchError::Found { .. } | SearchError::Named { .. } => Problem::from(error).help(
                 "whoever has the image could read it: use the secret without writing it down, or build with \
                  --allow-secret-in-layer",
             ),
@@ -80,10 +95,46 @@ impl SecretSearch {
         })
     }
 
+    /// The id of the first secret in `bytes`.
+    fn find_in(&self, automaton: &AhoCorasick, bytes: &[u8]) -> Option<&str> {
+        let found = automaton.find(bytes)?;
+        self.ids.get(found.pattern().as_usize()).map(String::as_str)
+    }
+
     /// The id of the first secret in `file`.
-    fn find(&self, automaton: &AhoCorasick, file: &File) -> std::io::Result<Option<&str>> {
-        let found = automaton.stream_find_iter(file).next().transpose()?;
+    fn find(&self, automaton: &AhoCorasick, mut file: &File) -> std::io::Result<Option<&str>> {
+        let found = match automaton.stream_find_iter(file).next().transpose()? {
+            None => {
+                // Programs wrap base64 text into lines.
+                file.rewind()?;
+                automaton.stream_find_iter(WithoutLines(file)).next().transpose()?
+            }
+            found => found,
+        };
         Ok(found.and_then(|found| self.ids.get(found.pattern().as_usize())).map(String::as_str))
+    }
+}
+
+/// A reader that leaves out line ends.
+struct WithoutLines<R>(R);
+
+impl<R: Read> Read for WithoutLines<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            let length = self.0.read(buffer)?;
+            let mut kept = 0;
+            for index in 0..length {
+                let byte = buffer[index];
+                if !matches!(byte, b'\n' | b'\r') {
+                    buffer[kept] = byte;
+                    kept += 1;
+                }
+            }
+            // Nothing but line ends is not the end.
+            if kept > 0 || length == 0 {
+                return Ok(kept);
+            }
+        }
     }
 }
 
@@ -117,7 +168,7 @@ fn part(engine: &impl Engine, secret: &[u8], before: usize) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Seek, Write};
+    use std::io::Write;
 
     use base64::engine::general_purpose::{STANDARD, URL_SAFE};
     use lbuild_layer_store::PrepareOptions;
@@ -158,6 +209,19 @@ mod tests {
             content.extend_from_slice(b"hunter2");
             content.extend_from_slice(&[b'.'; 100]);
             assert_eq!(found(&[("id", b"hunter2")], &content).as_deref(), Some("id"), "{place}");
+        }
+    }
+
+    #[test]
+    fn a_secret_in_wrapped_base64_is_found() {
+        let text = STANDARD.encode(b"user:hunter2-swordfish:and more");
+        for width in [1, 4, 7, 19] {
+            for end in ["\n", "\r\n", "\n\n\n"] {
+                let lines = text.as_bytes().chunks(width).map(|line| std::str::from_utf8(line).unwrap());
+                let wrapped = lines.collect::<Vec<_>>().join(end);
+                let secrets: [(&str, &[u8]); 1] = [("id", b"hunter2-swordfish")];
+                assert_eq!(found(&secrets, wrapped.as_bytes()).as_deref(), Some("id"), "{wrapped:?}");
+            }
         }
     }
 

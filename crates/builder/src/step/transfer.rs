@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
+use lbuild_archive::ArchiveError;
 use lbuild_build_context::ContextError;
 use lbuild_build_context::remote::redacted;
 use lbuild_confined::Root;
@@ -418,6 +419,7 @@ fn prepared<'a>(
         unpack: transfer.unpack,
         created_mtime: solver.build.request.source_date_epoch,
     })
+    .map(|prepared| prepared.with_archive_limits(*solver.build.store.archive_limits()))
 }
 
 /// Copies what was listed. A result that holds other files than those listed is not recorded: the key
@@ -553,6 +555,9 @@ fn failed(error: CopyError, transfer: &Transfer, span: Span) -> BuildError {
         }
         CopyError::DirectoryOverFile { .. } => {
             Some("choose another destination, or remove the file first".to_owned())
+        }
+        CopyError::Archive { source: ArchiveError::Limit { .. }, .. } => {
+            Some("if you trust the archive, raise the limit with --archive-limit".to_owned())
         }
         CopyError::Source(_) => Some(match &transfer.origin {
             Origin::Context => {

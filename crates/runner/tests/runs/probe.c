@@ -20,8 +20,41 @@ static long terminal(void)
     return open(ptsname(controller), O_RDWR | O_NOCTTY);
 }
 
+/* Calls that nobody but the machine's administrator makes, without arguments that would do anything. */
+static const struct {
+    const char *name;
+    long number;
+} privileged[] = {
+    {"userfaultfd", SYS_userfaultfd},
+    {"open_by_handle_at", SYS_open_by_handle_at},
+    {"kexec_load", SYS_kexec_load},
+    {"init_module", SYS_init_module},
+    {"delete_module", SYS_delete_module},
+    {"setns", SYS_setns},
+    {"pivot_root", SYS_pivot_root},
+    {"fsopen", SYS_fsopen},
+    {"fsmount", SYS_fsmount},
+    {"open_tree", SYS_open_tree},
+    {"move_mount", SYS_move_mount},
+    {"mount_setattr", SYS_mount_setattr},
+    {"quotactl", SYS_quotactl},
+    {"reboot", SYS_reboot},
+    {"swapon", SYS_swapon},
+    {"acct", SYS_acct},
+    {"settimeofday", SYS_settimeofday},
+    {"perf_event_open", SYS_perf_event_open},
+    {"umount", SYS_umount2},
+    {"sethostname", SYS_sethostname},
+    {"syslog", SYS_syslog},
+    {"vhangup", SYS_vhangup},
+    {"fanotify_init", SYS_fanotify_init},
+};
+
 static long call(const char *name)
 {
+    for (unsigned i = 0; i < sizeof privileged / sizeof *privileged; i++)
+        if (!strcmp(name, privileged[i].name))
+            return syscall(privileged[i].number, 0, 0, 0, 0, 0, 0);
     if (!strcmp(name, "keyctl"))
         return syscall(SYS_keyctl, 0, -3, 0);
     if (!strcmp(name, "add_key"))

@@ -59,7 +59,7 @@ fn read_stdin(contexts: &Contexts<'_>, args: &BuildArgs) -> Result<Inputs, Failu
     }
     let folder = contexts.store.scratch()?;
     let stream = dockerfile::stdin("a Dockerfile or an archive")?;
-    match Stream::read(stream, &folder)? {
+    match Stream::read(stream, &folder, contexts.store.archive_limits())? {
         Stream::Context => {
             let file = args.file.as_deref();
             let dockerfile = match file.and_then(dockerfile::url) {
