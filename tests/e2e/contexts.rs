@@ -4,14 +4,11 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
-use lbuild_tests::{Run, TestBed};
-use rustix::process::{Pid, Signal, kill_process_group};
+use lbuild_tests::{GitServer, Run, TestBed, commit};
 use serde_json::Value;
 
 /// A server of one file, which knows its version.
@@ -55,68 +52,6 @@ fn read_request(stream: &mut TcpStream) -> String {
         request.push(byte[0]);
     }
     String::from_utf8_lossy(&request).to_lowercase()
-}
-
-/// Repositories below a folder, served by `git daemon`.
-struct GitServer {
-    daemon: Child,
-    port: u16,
-}
-
-impl GitServer {
-    fn start(folder: &Path) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let config = folder.join("gitconfig");
-        fs::write(&config, "[safe]\ndirectory = *\n").unwrap();
-        let daemon = Command::new("git")
-            .args(["daemon", "--listen=127.0.0.1", &format!("--port={port}"), "--export-all", "--reuseaddr"])
-            .arg(format!("--base-path={}", folder.display()))
-            .env("GIT_CONFIG_GLOBAL", config)
-            .current_dir("/")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        let limit = Instant::now() + Duration::from_secs(30);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < limit, "git daemon does not listen");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Self { daemon, port }
-    }
-
-    fn url(&self, name: &str) -> String {
-        format!("git://127.0.0.1:{}/{name}", self.port)
-    }
-}
-
-impl Drop for GitServer {
-    fn drop(&mut self) {
-        // `git` runs the daemon as another process of its group.
-        kill_process_group(Pid::from_child(&self.daemon), Signal::KILL).unwrap();
-        self.daemon.wait().unwrap();
-    }
-}
-
-/// Makes a folder a repository and commits all that is in it.
-fn commit(folder: &Path) -> String {
-    let git = |arguments: &[&str]| {
-        let output = Command::new("git")
-            .args(["-c", "user.name=a", "-c", "user.email=a@b"])
-            .args(arguments)
-            .current_dir(folder)
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .env("GIT_COMMITTER_DATE", "1600000000 +0000")
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    };
-    git(&["init", "--quiet", "-b", "main"]);
-    git(&["add", "--all"]);
-    git(&["commit", "--quiet", "-m", "m"]);
-    git(&["rev-parse", "HEAD"])
 }
 
 /// A tar archive of files, each with an owner.

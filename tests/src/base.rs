@@ -18,6 +18,7 @@ pub struct BaseImage {
     layers: Vec<Vec<u8>>,
     config: Option<serde_json::Value>,
     architecture: Option<&'static str>,
+    history: Option<serde_json::Value>,
 }
 
 impl BaseImage {
@@ -52,17 +53,24 @@ impl BaseImage {
         self
     }
 
+    /// Sets the history, a list of steps.
+    pub fn history(mut self, history: serde_json::Value) -> Self {
+        self.history = Some(history);
+        self
+    }
+
     /// Writes the image as a docker archive that names it `name`.
     pub fn write(&self, name: &str, archive: &Path) {
         let diff_ids: Vec<String> =
             self.layers.iter().map(|layer| format!("sha256:{}", sha256(layer))).collect();
         let own = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+        let steps = || diff_ids.iter().map(|_| json!({"created_by": "test bed"})).collect();
         let config = json!({
             "architecture": self.architecture.unwrap_or(own),
             "os": "linux",
             "created": "2017-07-14T02:40:00Z",
             "config": self.config.clone().unwrap_or_else(default_config),
-            "history": diff_ids.iter().map(|_| json!({"created_by": "test bed"})).collect::<Vec<_>>(),
+            "history": self.history.clone().unwrap_or_else(steps),
             "rootfs": {"type": "layers", "diff_ids": diff_ids},
         });
         let config = config.to_string();

@@ -9,14 +9,18 @@ mod base;
 mod bed;
 mod docker;
 mod fixtures;
+mod git;
 mod image;
 mod leftovers;
+mod ordinary_user;
 mod run;
 
 pub use base::{BaseImage, entry};
 pub use bed::TestBed;
 pub use docker::Docker;
 pub use fixtures::{debian_rootfs, host_rootfs, lbuild_binary, workspace};
+pub use git::{GitServer, add_gitlink, commit};
 pub use image::{Entry, Image, Layer};
 pub use leftovers::Leftovers;
+pub use ordinary_user::OrdinaryUser;
 pub use run::{Run, Running};

@@ -18,6 +18,7 @@ mod packages;
 mod rootfs;
 mod seeds;
 mod suite;
+mod threats;
 mod workspace;
 
 use std::process::ExitCode;
@@ -51,6 +52,10 @@ Usage:
   cargo xtask fuzz [--seconds N] [TARGET...]
       Give hostile input to each fuzz target, or to those named, for N seconds
       (10) each. What it learned is kept below target/fuzz and goes on from.
+
+  cargo xtask threats [FILTER...]
+      Carry out the attacks on lbuild, as root and without, and print a line for
+      each row of them: where it held. Fails unless every row held.
 
   cargo xtask deny
       Check the dependencies' licences and sources by deny.toml; installs
@@ -91,6 +96,7 @@ fn dispatch(arguments: &[String]) -> Result<bool, Failure> {
             let time = seconds.map_or(fuzz::SHORT, Duration::from_secs);
             fuzz::fuzz(names, time).map(Counts::is_success)
         }
+        "threats" => threats::run(rest),
         "deny" => deny::check().map(|()| true),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");

@@ -16,13 +16,14 @@ pub struct Package {
 pub const MMDEBSTRAP: Package = Package { name: "mmdebstrap", program: "mmdebstrap" };
 
 /// What the tests run besides Docker.
-pub const TEST_TOOLS: [Package; 12] = [
+pub const TEST_TOOLS: [Package; 13] = [
     MMDEBSTRAP,
     PYTHON,
     Package { name: "skopeo", program: "skopeo" },
     Package { name: "umoci", program: "umoci" },
     Package { name: "buildah", program: "buildah" },
     Package { name: "git", program: "git" },
+    Package { name: "uidmap", program: "newuidmap" },
     Package { name: "busybox-static", program: "busybox" },
     Package { name: "zstd", program: "zstd" },
     Package { name: "xz-utils", program: "xz" },

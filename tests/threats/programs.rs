@@ -1,0 +1,37 @@
+//! What the attackers run inside a build, compiled once for all of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use lbuild_tests::{entry, workspace};
+use tar::{Builder, EntryType};
+
+/// The sources, from the workspace's folder. Each becomes a static program of its name.
+const SOURCES: [&str; 2] = ["crates/runner/tests/runs/probe.c", "tests/threats/swap.c"];
+
+/// A layer with `/bin/probe`, which makes system calls, and `/bin/swap`, which swaps two names.
+pub fn layer() -> Vec<u8> {
+    static LAYER: OnceLock<Vec<u8>> = OnceLock::new();
+    LAYER.get_or_init(make_layer).clone()
+}
+
+fn make_layer() -> Vec<u8> {
+    let mut tar = Builder::new(Vec::new());
+    for source in SOURCES {
+        let program = compile(&workspace().join(source));
+        let name = format!("bin/{}", Path::new(source).file_stem().unwrap().to_string_lossy());
+        entry(&mut tar, &name, EntryType::Regular, 0o755, &fs::read(program).unwrap());
+    }
+    tar.into_inner().unwrap()
+}
+
+fn compile(source: &Path) -> PathBuf {
+    let folder = workspace().join("target/test/threats");
+    fs::create_dir_all(&folder).unwrap();
+    let program = folder.join(source.file_stem().unwrap());
+    let status = Command::new("cc").args(["-static", "-O1", "-o"]).arg(&program).arg(source).status();
+    assert!(status.expect("a C compiler is needed").success());
+    program
+}
