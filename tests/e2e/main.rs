@@ -21,6 +21,7 @@ mod other_tools;
 mod outputs;
 mod pinned;
 mod reproducible;
+mod rootless;
 mod schemas;
 mod side_by_side;
 mod traps;

@@ -45,7 +45,7 @@ pub struct Layer {
 }
 
 /// One entry of a layer.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Entry {
     /// As written: a folder ends with a slash.
     pub path: String,

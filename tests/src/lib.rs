@@ -13,6 +13,7 @@ mod git;
 mod image;
 mod leftovers;
 mod ordinary_user;
+mod person;
 mod run;
 
 pub use base::{BaseImage, entry};
@@ -23,4 +24,5 @@ pub use git::{GitServer, add_gitlink, commit};
 pub use image::{Entry, Image, Layer};
 pub use leftovers::Leftovers;
 pub use ordinary_user::OrdinaryUser;
+pub use person::{Person, SharedBed};
 pub use run::{Run, Running};

@@ -30,6 +30,7 @@ pub const TEST_TOOLS: [Package; 13] = [
     Package { name: "bzip2", program: "bzip2" },
     Package { name: "attr", program: "setfattr" },
     Package { name: "libcap2-bin", program: "setcap" },
+    Package { name: "uidmap", program: "newuidmap" },
 ];
 
 /// What the measurements need besides Docker: another builder, and what makes a root file system.

@@ -177,7 +177,8 @@ fn place_node(
 ) -> io::Result<Placed> {
     let mode = Mode::from_raw_mode(header.mode & 0o777);
     let device = fs::makedev(major, minor);
-    let replaced = replacing(parent, name, || fs::mknodat(parent, name, file_type, mode, device))?.1;
+    let made = replacing(parent, name, || fs::mknodat(parent, name, file_type, mode, device));
+    let replaced = made.map_err(|error| device_error(error, file_type))?.1;
     set_node(parent, name, header, replaced)
 }
 
@@ -255,6 +256,16 @@ fn chown_error(error: Errno, header: &Header) -> io::Error {
         header.uid, header.gid
     );
     io::Error::new(io::ErrorKind::InvalidInput, message)
+}
+
+/// No user namespace may make devices, whoever is root of it.
+fn device_error(error: io::Error, file_type: FileType) -> io::Error {
+    if file_type == FileType::Fifo || Errno::from_io_error(&error) != Some(Errno::PERM) {
+        return error;
+    }
+    let message =
+        "a device can only be made by root, not in a user namespace; leave devices out of the archive";
+    io::Error::new(io::ErrorKind::PermissionDenied, message)
 }
 
 fn times(header: &Header) -> Timestamps {

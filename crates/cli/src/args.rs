@@ -136,6 +136,8 @@ pub enum Command {
     Umount(UmountArgs),
     /// Remove what no image and no recent build uses
     Prune(PruneArgs),
+    /// Tell how builds run here, what is missing for more, and how to have it
+    Doctor(DoctorArgs),
     /// Print a shell's completion script
     Completions(CompletionsArgs),
     /// Print the version
@@ -391,6 +393,14 @@ pub struct PruneArgs {
     /// For scripts written for Docker: nothing is asked anyway
     #[arg(short, long, hide = true)]
     pub force: bool,
+}
+
+/// `lbuild doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// One JSON document
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `lbuild completions`.

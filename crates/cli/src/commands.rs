@@ -5,6 +5,7 @@ mod check;
 mod completions;
 mod context;
 mod diff;
+mod doctor;
 mod history;
 mod images;
 mod inspect;
@@ -53,6 +54,7 @@ pub fn run(Cli { global, command }: Cli) -> Result<(), Failure> {
         Command::Login(args) => login::login(args),
         Command::Logout(args) => login::logout(&args),
         Command::Prune(args) => prune::run(&store()?, &args),
+        Command::Doctor(args) => doctor::run(&global, &args),
         Command::Completions(args) => completions::run(&args),
         Command::Version => version::run(),
     }

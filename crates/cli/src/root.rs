@@ -14,10 +14,7 @@ use crate::failure::Failure;
 /// Opens the store that the options name, or the user's own. An ordinary user enters a user namespace
 /// for that: to be called before there are threads.
 pub fn open(global: &GlobalArgs) -> Result<Store, Failure> {
-    let root = match &global.root {
-        Some(root) if !root.as_os_str().is_empty() => root.clone(),
-        _ => default_root()?,
-    };
+    let root = path(global)?;
     let standing = standing(global)?;
     let options = StoreOptions {
         userxattr: standing == Standing::Bare || in_user_namespace(),
@@ -26,6 +23,14 @@ pub fn open(global: &GlobalArgs) -> Result<Store, Failure> {
         archive_limits: global.archive_limit.unwrap_or_default(),
     };
     Ok(Store::open(&root, options)?)
+}
+
+/// The store's folder.
+pub fn path(global: &GlobalArgs) -> Result<PathBuf, Failure> {
+    match &global.root {
+        Some(root) if !root.as_os_str().is_empty() => Ok(root.clone()),
+        _ => default_root(),
+    }
 }
 
 /// Enters the user namespace that this process needs, and tells what it may do.

@@ -85,6 +85,7 @@ pub use image::ImageRecord;
 pub use journal::{BuildName, KeepBuilds, LogWriter};
 pub use layer::{Blob, Layer, LayerEntry, LayerEntryKind};
 pub use origin::BlobOrigin;
+pub use overlay::try_overlay;
 pub use prune::{PruneOptions, PruneReport, Removed};
 pub use quarantine::Damage;
 pub use snapshot::{ActiveSnapshot, CommitOptions, PrepareOptions, View};

@@ -185,6 +185,33 @@ impl Overlay<'_> {
     }
 }
 
+/// Mounts an overlay as a step's in a user namespace, with its changes in a new directory where the
+/// store `root` is or would be.
+///
+/// # Errors
+/// What the kernel says.
+pub fn try_overlay(root: &Path) -> io::Result<()> {
+    let place = root.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
+    let scratch = place.join(format!(".lbuild-try-{}", std::process::id()));
+    fs::create_dir(&scratch)?;
+    let tried = ["lower", "upper", "work"]
+        .iter()
+        .try_for_each(|name| fs::create_dir(scratch.join(name)))
+        .and_then(|()| {
+            let open = |name: &str| Ok::<_, io::Error>(crate::directory::open(&scratch.join(name))?);
+            let (upper, work) = (open("upper")?, open("work")?);
+            let lowers = vec![Lower::Path(scratch.join("lower"))];
+            let writable = Some((upper.as_fd(), work.as_fd()));
+            let overlay = Overlay { lowers, writable, userxattr: true, source: "lbuild", scratch: &scratch };
+            overlay.mount().map(drop).map_err(|error| match error {
+                StoreError::Mount { source, .. } | StoreError::Io { source, .. } => source,
+                other => io::Error::other(other.to_string()),
+            })
+        });
+    fs::remove_dir_all(&scratch)?;
+    tried
+}
+
 /// Mounts an empty file system in memory, attached nowhere, for a store at `place` whose disk cannot
 /// hold an upper directory.
 ///

@@ -18,6 +18,7 @@ mod cgroup;
 mod detached;
 mod devices;
 mod error;
+mod examination;
 mod executable;
 mod file_system;
 mod format;
@@ -40,6 +41,7 @@ mod wire;
 
 pub use cancel::Cancel;
 pub use error::RunError;
+pub use examination::{Cause, Feature, Finding, examine, foretell};
 pub use limits::{Limits, Resource, Ulimit, UnknownResource};
 pub use run::{Exit, Stream, run};
 pub use spec::{

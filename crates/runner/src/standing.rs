@@ -92,7 +92,7 @@ pub(crate) fn current() -> Standing {
     TAKEN.get().copied().unwrap_or(Standing::Root)
 }
 
-fn find(isolation: Isolation) -> Result<Standing, NoStanding> {
+pub(crate) fn find(isolation: Isolation) -> Result<Standing, NoStanding> {
     let is_root = geteuid().is_root();
     if isolation == Isolation::Chroot && is_root {
         return Ok(Standing::Bare);

@@ -3,6 +3,7 @@
 mod cases;
 mod language;
 mod outputs;
+mod unprivileged;
 
 use lbuild_tests::{Docker, TestBed};
 
