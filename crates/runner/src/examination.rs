@@ -84,11 +84,15 @@ pub fn examine(store: &Path, mount_overlay: &dyn Fn() -> io::Result<()>) -> Vec<
     if has_namespace.is_ok() {
         let inside =
             |work: &dyn Fn() -> io::Result<()>| in_child(|| Mapping::Single.enter().and_then(|_| work()));
-        findings.push(finding(Feature::Mounts, inside(&probe_mounts), cause::of_no_mounts));
+        let mounts = inside(&probe_mounts);
+        let has_mounts = mounts.is_ok();
+        findings.push(finding(Feature::Mounts, mounts, cause::of_no_mounts));
         findings.push(finding(Feature::NotedOwners, inside(&owners::start), cause::of_no_listener));
-        findings.push(finding(Feature::Proc, inside(&try_proc), |_| cause::of_masked_proc()));
-        let overlay = || inside(mount_overlay);
-        findings.push(finding(Feature::Overlay, overlay(), |error| cause::of_no_overlay(error, store)));
+        if has_mounts {
+            findings.push(finding(Feature::Proc, inside(&try_proc), |_| cause::of_masked_proc()));
+            let overlay = inside(mount_overlay);
+            findings.push(finding(Feature::Overlay, overlay, |error| cause::of_no_overlay(error, store)));
+        }
     }
     if !is_root {
         let user = geteuid().as_raw();

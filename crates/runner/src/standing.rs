@@ -104,7 +104,7 @@ pub(crate) fn find(isolation: Isolation) -> Result<Standing, NoStanding> {
     let entered = match is_root {
         // Container managers may allow namespaces and forbid mounts: try before there is no way back.
         true => in_child(|| mapping.enter().and_then(|_| probe_mounts())).and_then(|()| mapping.enter()),
-        false => mapping.enter(),
+        false => mapping.enter().and_then(|ids| in_child(probe_mounts).map(|()| ids)),
     };
     match entered {
         Ok(Ids::Single) => Ok(Standing::SingleId),
