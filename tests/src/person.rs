@@ -119,13 +119,13 @@ impl SharedBed {
         (id, Image::read(&archive))
     }
 
-    /// Runs `lbuild` as a user without subordinate ids, started by `script`, a program of the shell that
-    /// runs as root in a mount namespace of its own and ends with `"$@"`. `$0` is the bed's folder.
+    /// Runs `lbuild` on the store of a user without subordinate ids, started by `script`, a program of the
+    /// shell that runs as root in a mount namespace of its own and ends with `"$@"`. `$0` is the bed's folder.
     pub fn lbuild_after<A: AsRef<OsStr>>(&self, script: &str, arguments: impl IntoIterator<Item = A>) -> Run {
         let plain = self.command(Person::WithoutSubordinateIds);
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-ec", script]).arg(self.folder());
-        command.arg(plain.get_program()).args(plain.get_args()).args(arguments);
+        command.arg(self.folder().join("lbuild")).args(arguments);
         command.current_dir(self.folder());
         command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
         Run::of(&mut command)
