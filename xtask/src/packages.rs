@@ -16,7 +16,7 @@ pub struct Package {
 pub const MMDEBSTRAP: Package = Package { name: "mmdebstrap", program: "mmdebstrap" };
 
 /// What the tests run besides Docker.
-pub const TEST_TOOLS: [Package; 13] = [
+pub const TEST_TOOLS: [Package; 14] = [
     MMDEBSTRAP,
     PYTHON,
     Package { name: "skopeo", program: "skopeo" },
