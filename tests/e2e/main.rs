@@ -9,6 +9,7 @@ mod cases;
 mod commands;
 mod contexts;
 mod crate_graph;
+mod cut_off;
 mod explain;
 mod failures;
 mod instructions;

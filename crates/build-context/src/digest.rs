@@ -25,6 +25,10 @@ use crate::walk::{Entry, unreadable};
 /// Threads that read files; each has one buffer and one file open.
 const MAX_READERS: usize = 8;
 const BUFFER_BYTES: usize = 256 << 10;
+/// Entries that are in memory at once.
+const BATCH: usize = 8192;
+/// Stands where the depth of an entry could, before each pick.
+const NEW_PICK: u64 = u64::MAX;
 
 /// Which metadata of the sources reaches the copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,29 +54,22 @@ impl Selection {
         relevant: Relevant,
         is_cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<Digest, ContextError> {
-        let mut contents = self.contents(tree, memo, is_cancelled)?.into_iter();
         let mut fields = Fields(Hasher::new());
         fields.number(self.picks.len() as u64);
-        for pick in &self.picks {
-            // A directory's own name does not reach the copy.
-            fields.bytes(if pick.metadata().is_directory() { b"" } else { pick.name.as_bytes() });
-            fields.number(pick.entries.len() as u64);
-            let mut cursor = Cursor::new(pick);
-            for entry in &pick.entries {
-                let path = cursor.enter(entry);
-                fields.entry(entry, relevant);
-                match entry.metadata.kind {
-                    Kind::File => {
-                        fields.bytes(contents.next().as_ref().map_or(&[], |digest| digest.as_bytes()))
-                    }
-                    Kind::Symlink => {
-                        let target = tree.root().read_link(path).map_err(|error| unreadable(path, error))?;
-                        fields.bytes(target.as_os_str().as_bytes());
-                    }
-                    _ => {}
-                }
+        self.visit(tree, memo, is_cancelled, &mut |visited| {
+            let Visited { pick, entry, content, .. } = visited;
+            if entry.depth == 0 {
+                fields.number(NEW_PICK);
+                // A directory's own name does not reach the copy.
+                fields.bytes(if entry.metadata.is_directory() { b"" } else { pick.name.as_bytes() });
             }
-        }
+            fields.entry(entry, relevant);
+            match content {
+                Content::File(digest) => fields.bytes(digest.as_bytes()),
+                Content::Link(target) => fields.bytes(target),
+                Content::None => {}
+            }
+        })?;
         Ok(fields.0.finish())
     }
 
@@ -88,54 +85,84 @@ impl Selection {
         is_cancelled: &(dyn Fn() -> bool + Sync),
         visit: &mut dyn FnMut(&Path, &Entry, Option<&Digest>),
     ) -> Result<(), ContextError> {
-        let mut contents = self.contents(tree, memo, is_cancelled)?.into_iter();
-        for pick in &self.picks {
-            let mut cursor = Cursor::new(pick);
-            for entry in &pick.entries {
-                let path = cursor.enter(entry);
-                let digest = match entry.metadata.kind {
-                    Kind::File => contents.next(),
-                    Kind::Symlink => tree
-                        .root()
-                        .read_link(path)
-                        .ok()
-                        .map(|target| Digest::of(target.as_os_str().as_bytes())),
-                    _ => None,
-                };
-                visit(path, entry, digest.as_ref());
-            }
-        }
-        Ok(())
+        self.visit(tree, memo, is_cancelled, &mut |visited| {
+            let digest = match visited.content {
+                Content::File(digest) => Some(*digest),
+                Content::Link(target) => Some(Digest::of(target)),
+                Content::None => None,
+            };
+            visit(visited.path, visited.entry, digest.as_ref());
+        })
     }
 
-    /// The digests of all regular files, in the order of the entries.
-    fn contents(
+    /// Visits every entry with its content, of which only a part is in memory at any time.
+    fn visit(
         &self,
         tree: &SourceTree<'_>,
         memo: &DigestMemo,
         is_cancelled: &(dyn Fn() -> bool + Sync),
-    ) -> Result<Vec<Digest>, ContextError> {
-        let mut digests = Vec::new();
-        let mut unknown = Vec::new();
+        visit: &mut dyn FnMut(Visited<'_>),
+    ) -> Result<(), ContextError> {
+        let files = Files { tree, memo, is_cancelled };
         for pick in &self.picks {
-            let mut cursor = Cursor::new(pick);
-            for entry in &pick.entries {
-                let path = cursor.enter(entry);
-                if entry.metadata.kind == Kind::File {
-                    let digest = memo.get(&entry.metadata);
-                    if digest.is_none() {
-                        unknown.push((digests.len(), path.to_owned()));
+            let mut entries = self.entries(tree, pick)?;
+            let (mut ahead, mut behind) = (Cursor::new(pick), Cursor::new(pick));
+            loop {
+                let mut batch = Vec::new();
+                let mut unknown = Vec::new();
+                while batch.len() < BATCH
+                    && let Some(entry) = entries.next()?
+                {
+                    let path = ahead.enter(&entry);
+                    let digest = match entry.metadata.kind {
+                        Kind::File => memo.get(&entry.metadata),
+                        _ => None,
+                    };
+                    if entry.metadata.kind == Kind::File && digest.is_none() {
+                        unknown.push((batch.len(), path.to_owned()));
                     }
-                    digests.push(digest.unwrap_or(Digest::of([])));
+                    batch.push((entry, digest.unwrap_or(Digest::of([]))));
+                }
+                if is_cancelled() {
+                    return Err(ContextError::Interrupted);
+                }
+                for (index, digest) in files.read_all(&unknown)? {
+                    batch[index].1 = digest;
+                }
+                for (entry, digest) in &batch {
+                    let path = behind.enter(entry);
+                    let target;
+                    let content = match entry.metadata.kind {
+                        Kind::File => Content::File(digest),
+                        Kind::Symlink => {
+                            target = tree.root().read_link(path).map_err(|error| unreadable(path, error))?;
+                            Content::Link(target.as_os_str().as_bytes())
+                        }
+                        _ => Content::None,
+                    };
+                    visit(Visited { pick, path, entry, content });
+                }
+                if batch.len() < BATCH {
+                    break;
                 }
             }
         }
-        let files = Files { tree, memo, is_cancelled };
-        for (index, digest) in files.read_all(&unknown)? {
-            digests[index] = digest;
-        }
-        Ok(digests)
+        Ok(())
     }
+}
+
+/// An entry, and what it holds.
+struct Visited<'a> {
+    pick: &'a Pick,
+    path: &'a Path,
+    entry: &'a Entry,
+    content: Content<'a>,
+}
+
+enum Content<'a> {
+    File(&'a Digest),
+    Link(&'a [u8]),
+    None,
 }
 
 /// The path of the entry that a loop over a pick's entries is at.

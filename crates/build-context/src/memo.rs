@@ -4,28 +4,36 @@
 //! last one shows in none of these, so a file that changed just before it was read is not remembered
 //! (git's rule for racy entries). The file that holds the memo is only a shortcut: one that is damaged
 //! counts as empty, and of two processes that save at once one may lose what it learned.
+//!
+//! A record takes 50 bytes, in memory as in the file, so that a million files take 50 MB. Of what a file
+//! is known by, it has the first half of the SHA-256.
 
 use std::collections::HashMap;
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lbuild_oci::Digest;
+use lbuild_oci::{Digest, Hasher};
 
 use crate::aside;
-use crate::metadata::{Metadata, Time};
+use crate::metadata::Metadata;
 
-const MAGIC: &[u8] = b"lbuild file digests 1\n";
-const RECORD_BYTES: usize = 84;
+const MAGIC: &[u8] = b"lbuild file digests 2\n";
+const KEY_BYTES: usize = 16;
 const DIGEST_BYTES: usize = 32;
+const RECORD_BYTES: usize = KEY_BYTES + DIGEST_BYTES + 2;
 
 /// Longer than the grain of any file system's timestamps (2 s on FAT).
 const GRAIN: Duration = Duration::from_secs(3);
 
-/// Records kept, those used longest ago dropped first: 84 MB.
+/// Records kept, those used longest ago dropped first: 50 MB.
 const MAX_RECORDS: usize = 1_000_000;
+
+/// New records that are kept apart before they are sorted in.
+const MAX_RECENT: usize = 50_000;
 
 /// Digests by what stat(2) says of a file. May be used by several threads.
 #[derive(Debug, Default)]
@@ -36,47 +44,70 @@ pub struct DigestMemo {
 
 #[derive(Debug, Default)]
 struct State {
-    known: HashMap<Key, Known>,
+    known: Records,
+    recent: HashMap<Key, Known>,
+    /// The day on which the memo was opened, counted from the Unix epoch.
+    today: u16,
     has_changed: bool,
+    /// The file as it was read.
+    read_from: Option<Identity>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Key {
+/// What tells one version of the memo's file from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
     device: u64,
     inode: u64,
     size: u64,
-    mtime: Time,
-    ctime: Time,
+    modified: SystemTime,
 }
+
+/// The beginning of the SHA-256 of what a file is known by. Evenly spread, which the search relies on.
+type Key = [u8; KEY_BYTES];
 
 #[derive(Debug, Clone, Copy)]
 struct Known {
     digest: Digest,
     /// When it was last used, in days since the Unix epoch.
-    day: u32,
+    day: u16,
+}
+
+/// Records in the order of their keys, each key once.
+#[derive(Debug, Default)]
+struct Records {
+    all: Vec<[u8; RECORD_BYTES]>,
 }
 
 impl DigestMemo {
     /// A memo that is forgotten at the end.
     pub fn new() -> Self {
-        Self::default()
+        Self { path: None, state: Mutex::new(State { today: short_today(), ..State::default() }) }
     }
 
     /// The memo in the file `path`, empty if there is none or it cannot be used.
     pub fn open(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
-        let known = fs::read(&path).ok().and_then(|bytes| decode(&bytes)).unwrap_or_default();
-        Self { path: Some(path), state: Mutex::new(State { known, has_changed: false }) }
+        let read = File::open(&path).and_then(|file| {
+            let identity = identity(&file)?;
+            Ok((Records::read(file)?, identity))
+        });
+        let (known, read_from) =
+            read.map_or_else(|_| Default::default(), |(known, from)| (known, Some(from)));
+        let state = State { known, read_from, today: short_today(), ..State::default() };
+        Self { path: Some(path), state: Mutex::new(state) }
     }
 
     /// The digest recorded for a file in this state.
     pub fn get(&self, metadata: &Metadata) -> Option<Digest> {
-        let mut state = self.state();
-        let known = state.known.get_mut(&Key::of(metadata))?;
-        let digest = known.digest;
-        let today = today();
-        if known.day != today {
-            known.day = today;
+        let key = key(metadata);
+        let state = &mut *self.state();
+        if let Some(known) = state.recent.get(&key) {
+            return Some(known.digest);
+        }
+        let record = state.known.find(&key)?;
+        let Known { digest, day } = decode(record);
+        if day != state.today {
+            *record = encode(&key, &Known { digest, day: state.today });
             state.has_changed = true;
         }
         Some(digest)
@@ -91,9 +122,12 @@ impl DigestMemo {
         if latest + GRAIN > since_epoch {
             return;
         }
-        let mut state = self.state();
-        state.known.insert(Key::of(metadata), Known { digest, day: today() });
+        let state = &mut *self.state();
+        state.recent.insert(key(metadata), Known { digest, day: state.today });
         state.has_changed = true;
+        if state.recent.len() >= MAX_RECENT {
+            state.settle();
+        }
     }
 
     /// Writes the memo back to its file, with what others wrote there meanwhile.
@@ -101,31 +135,182 @@ impl DigestMemo {
     /// # Errors
     /// As the file system's. The caller may go on: only time is lost.
     pub fn save(&self) -> io::Result<()> {
-        let (Some(path), mut state) = (&self.path, self.state()) else { return Ok(()) };
+        let (Some(path), state) = (&self.path, &mut *self.state()) else { return Ok(()) };
         if !state.has_changed {
             return Ok(());
         }
-        if let Some(others) = fs::read(path).ok().and_then(|bytes| decode(&bytes)) {
-            for (key, known) in others {
-                state.known.entry(key).or_insert(known);
-            }
+        state.settle();
+        let others = File::open(path).and_then(|file| Ok((identity(&file)?, file)));
+        if let Ok((identity, file)) = others
+            && state.read_from != Some(identity)
+        {
+            state.take_over(file);
         }
-        aside::write(path, &encode(&state.known))?;
+        state.known.forget_oldest();
+        aside::write_with(path, |file| state.known.write(file))?;
+        state.read_from = File::open(path).and_then(|file| identity(&file)).ok();
         state.has_changed = false;
         Ok(())
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State> {
         // A panic elsewhere leaves nothing half-done in a map of plain values.
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Key {
-    fn of(metadata: &Metadata) -> Self {
-        let Metadata { device, inode, size, mtime, ctime, .. } = *metadata;
-        Self { device, inode, size, mtime, ctime }
+impl State {
+    /// Sorts the recent records in.
+    fn settle(&mut self) {
+        self.known.add(self.recent.drain().map(|(key, known)| encode(&key, &known)));
     }
+
+    /// Adds the records of a file that another process wrote, unless they are known better.
+    fn take_over(&mut self, file: File) {
+        if let Ok(others) = Records::read(file) {
+            let known = &mut self.known;
+            let unknown: Vec<_> =
+                others.all.into_iter().filter(|record| known.find(&key_of(record)).is_none()).collect();
+            self.known.add(unknown.into_iter());
+        }
+    }
+}
+
+impl Records {
+    /// Reads a file that [`DigestMemo::save`] wrote.
+    fn read(mut file: File) -> io::Result<Self> {
+        let invalid = || io::Error::from(io::ErrorKind::InvalidData);
+        let length = usize::try_from(file.metadata()?.len()).map_err(|_| invalid())?;
+        let frame = MAGIC.len() + DIGEST_BYTES;
+        let length = length.checked_sub(frame).filter(|length| length.is_multiple_of(RECORD_BYTES));
+        let count = length.ok_or_else(invalid)? / RECORD_BYTES;
+        let mut magic = [0; MAGIC.len()];
+        file.read_exact(&mut magic)?;
+        if magic != MAGIC || count > MAX_RECORDS {
+            return Err(invalid());
+        }
+        let mut all = vec![[0; RECORD_BYTES]; count];
+        file.read_exact(all.as_flattened_mut())?;
+        let mut digest = [0; DIGEST_BYTES];
+        file.read_exact(&mut digest)?;
+        let mut hasher = Hasher::new();
+        hasher.update(MAGIC);
+        hasher.update(all.as_flattened());
+        if hasher.finish().as_bytes() != &digest {
+            return Err(invalid());
+        }
+        Ok(Self { all })
+    }
+
+    /// Writes what [`Records::read`] reads: magic, records, and the digest of all that.
+    fn write(&self, file: &mut File) -> io::Result<()> {
+        let mut hasher = Hasher::new();
+        for part in [MAGIC, self.all.as_flattened()] {
+            hasher.update(part);
+            file.write_all(part)?;
+        }
+        file.write_all(hasher.finish().as_bytes())
+    }
+
+    /// The record of a key. Keys are spread evenly, so that it is near where its first bytes point to.
+    fn find(&mut self, key: &Key) -> Option<&mut [u8; RECORD_BYTES]> {
+        let count = self.all.len();
+        let wanted = u128::from(beginning(key)) * count as u128 >> 64;
+        let guess = usize::try_from(wanted).unwrap_or(0);
+        let (mut low, mut high) = (guess, guess);
+        let mut step = 16;
+        while low > 0 && key_of(&self.all[low]) > *key {
+            low = low.saturating_sub(step);
+            step *= 2;
+        }
+        step = 16;
+        while high < count && key_of(&self.all[high]) < *key {
+            high = (high + step).min(count);
+            step *= 2;
+        }
+        let high = (high + 1).min(count);
+        let found = self.all.get(low..high)?.binary_search_by(|record| key_of(record).cmp(key)).ok()?;
+        self.all.get_mut(low + found)
+    }
+
+    /// Adds records.
+    fn add(&mut self, records: impl ExactSizeIterator<Item = [u8; RECORD_BYTES]>) {
+        self.all.reserve_exact(records.len());
+        self.all.extend(records);
+        self.all.sort_unstable();
+        self.all.dedup_by_key(|record| key_of(record));
+    }
+
+    /// Forgets those used longest ago, if there are too many.
+    fn forget_oldest(&mut self) {
+        let Some(surplus) = self.all.len().checked_sub(MAX_RECORDS).filter(|surplus| *surplus > 0) else {
+            return;
+        };
+        let mut days: Vec<u16> = self.all.iter().map(|record| decode(record).day).collect();
+        let (_, latest_forgotten, _) = days.select_nth_unstable(surplus - 1);
+        let latest_forgotten = *latest_forgotten;
+        let mut left = surplus;
+        self.all.retain(|record| {
+            let is_forgotten = left > 0 && decode(record).day <= latest_forgotten;
+            left -= usize::from(is_forgotten);
+            !is_forgotten
+        });
+    }
+}
+
+/// What a file is known by.
+fn key(metadata: &Metadata) -> Key {
+    let Metadata { device, inode, size, mtime, ctime, .. } = metadata;
+    let mut bytes = [0; 48];
+    let (mtime_nanos, ctime_nanos) = (u64::from(mtime.nanos), u64::from(ctime.nanos));
+    let fields = [
+        *device,
+        *inode,
+        *size,
+        mtime.seconds.cast_unsigned(),
+        ctime.seconds.cast_unsigned(),
+        mtime_nanos << 32 | ctime_nanos,
+    ];
+    for (place, field) in bytes.chunks_exact_mut(8).zip(fields) {
+        place.copy_from_slice(&field.to_le_bytes());
+    }
+    key_of(Digest::of(bytes).as_bytes())
+}
+
+fn key_of<const N: usize>(bytes: &[u8; N]) -> Key {
+    let mut key = [0; KEY_BYTES];
+    key.copy_from_slice(&bytes[..KEY_BYTES]);
+    key
+}
+
+/// The first bytes of a key, as a number.
+fn beginning(key: &Key) -> u64 {
+    key.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
+}
+
+fn encode(key: &Key, known: &Known) -> [u8; RECORD_BYTES] {
+    let mut record = [0; RECORD_BYTES];
+    record[..KEY_BYTES].copy_from_slice(key);
+    record[KEY_BYTES..KEY_BYTES + DIGEST_BYTES].copy_from_slice(known.digest.as_bytes());
+    record[KEY_BYTES + DIGEST_BYTES..].copy_from_slice(&known.day.to_le_bytes());
+    record
+}
+
+fn decode(record: &[u8; RECORD_BYTES]) -> Known {
+    let (mut digest, mut day) = ([0; DIGEST_BYTES], [0; 2]);
+    digest.copy_from_slice(&record[KEY_BYTES..KEY_BYTES + DIGEST_BYTES]);
+    day.copy_from_slice(&record[KEY_BYTES + DIGEST_BYTES..]);
+    Known { digest: Digest::from_bytes(digest), day: u16::from_le_bytes(day) }
+}
+
+fn identity(file: &File) -> io::Result<Identity> {
+    let metadata = file.metadata()?;
+    Ok(Identity {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        size: metadata.len(),
+        modified: metadata.modified()?,
+    })
 }
 
 /// The day, since the Unix epoch.
@@ -134,55 +319,57 @@ pub(crate) fn today() -> u32 {
     u32::try_from(since_epoch.as_secs() / 86_400).unwrap_or(u32::MAX)
 }
 
-/// Magic, records, and the digest of all that.
-fn encode(known: &HashMap<Key, Known>) -> Vec<u8> {
-    let mut records: Vec<_> = known.iter().collect();
-    if records.len() > MAX_RECORDS {
-        records.sort_unstable_by_key(|(_, known)| std::cmp::Reverse(known.day));
-        records.truncate(MAX_RECORDS);
+/// [`today`], as a record has it.
+fn short_today() -> u16 {
+    u16::try_from(today()).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(number: u64, day: u16) -> [u8; RECORD_BYTES] {
+        let digest = Digest::of(number.to_le_bytes());
+        encode(&key_of(digest.as_bytes()), &Known { digest, day })
     }
-    let mut bytes = Vec::with_capacity(MAGIC.len() + records.len() * RECORD_BYTES + DIGEST_BYTES);
-    bytes.extend_from_slice(MAGIC);
-    for (key, known) in records {
-        bytes.extend_from_slice(&key.device.to_le_bytes());
-        bytes.extend_from_slice(&key.inode.to_le_bytes());
-        bytes.extend_from_slice(&key.size.to_le_bytes());
-        for time in [key.mtime, key.ctime] {
-            bytes.extend_from_slice(&time.seconds.to_le_bytes());
-            bytes.extend_from_slice(&time.nanos.to_le_bytes());
+
+    #[test]
+    fn every_record_is_found_and_no_other() {
+        for count in [0, 1, 2, 17, 5000] {
+            let mut records = Records::default();
+            records.add((0..count).map(|number| record(number, 1)).collect::<Vec<_>>().into_iter());
+            for number in 0..count {
+                let wanted = record(number, 1);
+                assert_eq!(records.find(&key_of(&wanted)).copied(), Some(wanted), "{number} of {count}");
+            }
+            for other in [key_of(&record(count, 1)), [0; KEY_BYTES], [0xff; KEY_BYTES]] {
+                assert_eq!(records.find(&other), None, "{count}");
+            }
         }
-        bytes.extend_from_slice(&known.day.to_le_bytes());
-        bytes.extend_from_slice(known.digest.as_bytes());
     }
-    let digest = Digest::of(&bytes);
-    bytes.extend_from_slice(digest.as_bytes());
-    bytes
-}
 
-fn decode(bytes: &[u8]) -> Option<HashMap<Key, Known>> {
-    let (content, digest) = bytes.split_last_chunk::<DIGEST_BYTES>()?;
-    let records = content.strip_prefix(MAGIC)?;
-    if Digest::of(content).as_bytes() != digest || !records.len().is_multiple_of(RECORD_BYTES) {
-        return None;
+    #[test]
+    fn keys_that_are_not_spread_are_found_too() {
+        let mut records = Records::default();
+        let same = |last: u8| {
+            let mut key = [0x7f; KEY_BYTES];
+            key[KEY_BYTES - 1] = last;
+            encode(&key, &Known { digest: Digest::of([last]), day: 1 })
+        };
+        records.add((0..=255).map(same).collect::<Vec<_>>().into_iter());
+        for last in 0..=255 {
+            assert_eq!(records.find(&key_of(&same(last))).copied(), Some(same(last)));
+        }
     }
-    records.chunks_exact(RECORD_BYTES).map(decode_record).collect()
-}
 
-fn decode_record(mut record: &[u8]) -> Option<(Key, Known)> {
-    let mut u64_field = || Some(u64::from_le_bytes(*take::<8>(&mut record)?));
-    let (device, inode, size) = (u64_field()?, u64_field()?, u64_field()?);
-    let mut time = || {
-        let seconds = i64::from_le_bytes(*take::<8>(&mut record)?);
-        Some(Time { seconds, nanos: u32::from_le_bytes(*take::<4>(&mut record)?) })
-    };
-    let key = Key { device, inode, size, mtime: time()?, ctime: time()? };
-    let day = u32::from_le_bytes(*take::<4>(&mut record)?);
-    let digest = Digest::from_bytes(*take::<DIGEST_BYTES>(&mut record)?);
-    Some((key, Known { digest, day }))
-}
-
-fn take<'a, const N: usize>(bytes: &mut &'a [u8]) -> Option<&'a [u8; N]> {
-    let (head, rest) = bytes.split_first_chunk::<N>()?;
-    *bytes = rest;
-    Some(head)
+    #[test]
+    fn those_used_longest_ago_are_forgotten_first() {
+        let count = MAX_RECORDS as u64 + 2;
+        let mut records = Records::default();
+        let day = |number| if number < 3 { 1 } else { 2 };
+        records.add((0..count).map(|number| record(number, day(number))).collect::<Vec<_>>().into_iter());
+        records.forget_oldest();
+        assert_eq!(records.all.len(), MAX_RECORDS);
+        assert_eq!(records.all.iter().filter(|record| decode(record).day == 1).count(), 1);
+    }
 }

@@ -14,10 +14,15 @@ use rustix::fs::{self, AtFlags, Mode, OFlags};
 use crate::clean;
 use crate::error::ContextError;
 use crate::glob::{Glob, has_wildcards};
+use crate::listing::Listing;
 use crate::metadata::Metadata;
 use crate::patterns::Patterns;
 use crate::tree::SourceTree;
-use crate::walk::{self, Entry, Filter, sorted_names, unreadable};
+use crate::walk::{Filter, sorted_names, unreadable};
+
+/// As many entries of one selection are kept in memory; a selection that has more is walked again
+/// whenever it is needed.
+const KEPT_ENTRIES: usize = 1 << 17;
 
 /// One source of an instruction, its variables expanded.
 #[derive(Debug, Clone, Copy)]
@@ -31,29 +36,29 @@ pub struct Selector<'a> {
     pub parents: bool,
 }
 
-/// What a [`Selector`] selects, as it was at that moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a [`Selector`] selects.
+#[derive(Debug)]
 pub struct Selection {
     /// One for each path that the pattern matches, sorted; none if its wildcards match nothing.
     pub picks: Vec<Pick>,
+    pub(crate) filter: Filter,
 }
 
 /// One path that a pattern matches.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Pick {
     /// From the tree's root, links followed.
     pub path: PathBuf,
     /// The last component before links were followed: the name that a file is copied under. Empty for
     /// the tree's root.
     pub name: OsString,
-    /// The file at `path`, or the directory there and all that it holds.
-    pub entries: Vec<Entry>,
+    pub(crate) listing: Listing,
 }
 
 impl Pick {
     /// Metadata of the file or directory itself.
     pub fn metadata(&self) -> &Metadata {
-        &self.entries[0].metadata
+        self.listing.metadata()
     }
 }
 
@@ -64,6 +69,15 @@ impl Pick {
 /// [`ContextError::Wildcards`] and [`ContextError::Pattern`] for what cannot be parsed, and
 /// [`ContextError::Read`].
 pub fn select(tree: &SourceTree<'_>, selector: &Selector<'_>) -> Result<Selection, ContextError> {
+    select_keeping(tree, selector, KEPT_ENTRIES)
+}
+
+/// [`select`], which keeps at most so many entries in memory.
+pub(crate) fn select_keeping(
+    tree: &SourceTree<'_>,
+    selector: &Selector<'_>,
+    mut room: usize,
+) -> Result<Selection, ContextError> {
     let (start, below) =
         if selector.parents { split_pivot(selector.pattern) } else { (selector.pattern, "") };
     let below = clean::from_root(below);
@@ -73,16 +87,16 @@ pub fn select(tree: &SourceTree<'_>, selector: &Selector<'_>) -> Result<Selectio
     };
     let paths = expand(tree, start, selector.pattern)?;
     let mut picks: Vec<_> =
-        paths.iter().map(|path| pick(tree, path, selector, &filter)).collect::<Result<_, _>>()?;
+        paths.iter().map(|path| pick(tree, path, selector, &filter, &mut room)).collect::<Result<_, _>>()?;
     if filter.include.is_some() {
         // Only a directory can hold what comes after the pivot.
         picks.retain(|pick| pick.metadata().is_directory());
     }
-    let is_missing = filter.include.is_some() && picks.iter().all(|pick| pick.entries.len() == 1);
+    let is_missing = filter.include.is_some() && picks.iter().all(|pick| pick.listing.is_empty());
     if is_missing && !has_wildcards(selector.pattern) {
         return Err(not_found(tree, selector.pattern, &clean::from_root(&format!("{start}/{below}"))));
     }
-    Ok(Selection { picks })
+    Ok(Selection { picks, filter })
 }
 
 /// The parts of a `--parents` source before and after the point where kept parents begin.
@@ -95,17 +109,18 @@ fn pick(
     path: &Path,
     selector: &Selector<'_>,
     filter: &Filter,
+    room: &mut usize,
 ) -> Result<Pick, ContextError> {
     let text = path.to_string_lossy();
     let resolved = resolve(tree, path)?;
     let metadata = tree.lstat(&resolved).map_err(|source| unreadable(&resolved, source))?;
     let metadata = metadata.ok_or_else(|| not_found(tree, selector.pattern, &text))?;
-    let entries = if metadata.is_directory() {
-        walk::walk(tree, &resolved, metadata, filter)?
+    let listing = if metadata.is_directory() {
+        Listing::of_directory(tree, &resolved, metadata, filter, room)?
     } else {
-        vec![Entry { depth: 0, name: OsString::new(), metadata, is_implied: false }]
+        Listing::of_file(metadata)
     };
-    Ok(Pick { path: resolved, name: path.file_name().unwrap_or_default().to_owned(), entries })
+    Ok(Pick { path: resolved, name: path.file_name().unwrap_or_default().to_owned(), listing })
 }
 
 fn resolve(tree: &SourceTree<'_>, path: &Path) -> Result<PathBuf, ContextError> {

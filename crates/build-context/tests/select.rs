@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{folder, paths, root};
+use common::{entries, folder, paths, root};
 use lbuild_build_context::{Context, ContextError, Ignore, Selector, SourceTree, select};
 use lbuild_confined::Descent;
 use rustix::fs::{self, AtFlags, Mode};
@@ -19,7 +19,8 @@ fn selected(
     let root = root(&folder);
     let exclude: Vec<_> = exclude.iter().map(|&pattern| pattern.to_owned()).collect();
     let selector = Selector { pattern, exclude: &exclude, parents };
-    select(&SourceTree::new(&root), &selector).map(|selection| paths(&selection))
+    let tree = SourceTree::new(&root);
+    select(&tree, &selector).map(|selection| paths(&tree, &selection))
 }
 
 const FILES: &[&str] =
@@ -84,11 +85,13 @@ fn a_deep_tree_is_selected_whole() {
     }
     fs::symlinkat("target", descent.directory(), "link").unwrap();
     let selector = Selector { pattern: "d", exclude: &["**/l*".to_owned()], parents: false };
-    let selection = select(&SourceTree::new(&root), &selector).unwrap();
-    assert_eq!(selection.picks[0].entries.len(), DEPTH);
+    let tree = SourceTree::new(&root);
+    let selection = select(&tree, &selector).unwrap();
+    assert_eq!(entries(&tree, &selection, &selection.picks[0]).len(), DEPTH);
     let selector = Selector { pattern: ".", exclude: &[], parents: false };
-    let selection = select(&SourceTree::new(&root), &selector).unwrap();
-    let deepest = selection.picks[0].entries.last().unwrap();
+    let selection = select(&tree, &selector).unwrap();
+    let all = entries(&tree, &selection, &selection.picks[0]);
+    let deepest = all.last().unwrap();
     assert_eq!((deepest.depth, deepest.name.as_encoded_bytes()), (DEPTH + 1, b"link".as_slice()));
 
     // Too deep for the temporary folder to remove it.
@@ -164,7 +167,7 @@ fn visible(files: &[&str], rules: &str, pattern: &str) -> Result<Vec<String>, Co
     let folder = folder(files);
     let context = Context::open(folder.path(), Ignore::parse(rules).unwrap()).unwrap();
     let selector = Selector { pattern, exclude: &[], parents: false };
-    select(&context.tree(), &selector).map(|selection| paths(&selection))
+    select(&context.tree(), &selector).map(|selection| paths(&context.tree(), &selection))
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use lbuild_build_context::{Pick, Selection};
+use lbuild_build_context::{Entry, Pick, Selection, SourceTree};
 use lbuild_confined::Root;
 use tempfile::TempDir;
 
@@ -35,17 +35,24 @@ pub fn root(folder: &TempDir) -> Root {
 }
 
 /// The paths below each pick (a file's own name stands for it), implied directories marked with `?`.
-pub fn paths(selection: &Selection) -> Vec<String> {
-    selection.picks.iter().flat_map(pick_paths).collect()
+pub fn paths(tree: &SourceTree<'_>, selection: &Selection) -> Vec<String> {
+    selection.picks.iter().flat_map(|pick| pick_paths(tree, selection, pick)).collect()
 }
 
-fn pick_paths(pick: &Pick) -> Vec<String> {
+/// The entries of a pick.
+pub fn entries(tree: &SourceTree<'_>, selection: &Selection, pick: &Pick) -> Vec<Entry> {
+    let mut entries = selection.entries(tree, pick).unwrap();
+    std::iter::from_fn(|| entries.next().unwrap().map(|entry| entry.into_owned())).collect()
+}
+
+fn pick_paths(tree: &SourceTree<'_>, selection: &Selection, pick: &Pick) -> Vec<String> {
     if !pick.metadata().is_directory() {
         return vec![pick.name.to_str().unwrap().to_owned()];
     }
+    let entries = entries(tree, selection, pick);
     let mut above: Vec<&str> = Vec::new();
     let mut paths = Vec::new();
-    for entry in &pick.entries[1..] {
+    for entry in &entries[1..] {
         above.truncate(entry.depth - 1);
         above.push(entry.name.to_str().unwrap());
         let mark = if entry.is_implied { "?" } else { "" };

@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use lbuild_archive::{ExtractOptions, Limits, Reader};
-use lbuild_build_context::{Kind, Metadata, Pick, SourceTree, Time};
+use lbuild_build_context::{Kind, Metadata, Pick, Selection, SourceTree, Time};
 use lbuild_confined::{Located, Root};
 use rustix::fs::{self, AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
@@ -74,11 +74,16 @@ impl<'a> Copier<'a> {
     }
 
     /// Copies what a pattern picked from a tree.
-    pub(super) fn copy(&mut self, tree: &SourceTree<'_>, pick: &Pick) -> Result<(), CopyError> {
+    pub(super) fn copy(
+        &mut self,
+        tree: &SourceTree<'_>,
+        selection: &Selection,
+        pick: &Pick,
+    ) -> Result<(), CopyError> {
         self.links.clear();
         if pick.metadata().is_directory() {
             let target = self.directory_target()?;
-            return self.copy_directory(tree, pick, target);
+            return self.copy_directory(tree, selection, pick, target);
         }
         let target = self.file_target(&pick.name)?;
         self.copy_single(tree, pick, &target)

@@ -47,7 +47,7 @@ use cancel::IsCancelled;
 use destination::Destination;
 
 /// Changes whenever the same request would give another result.
-const DIGEST_VERSION: &str = "copy 1";
+const DIGEST_VERSION: &str = "copy 2";
 
 /// One COPY or ADD, its variables expanded and its names looked up.
 #[derive(Debug)]
@@ -281,7 +281,7 @@ impl PreparedCopy<'_> {
                 Item::Selected { tree, pattern, selection } => {
                     for pick in &selection.picks {
                         if self.unpack == Unpack::Never || !copier.unpack(tree, pick, pattern)? {
-                            copier.copy(tree, pick)?;
+                            copier.copy(tree, selection, pick)?;
                         }
                     }
                 }

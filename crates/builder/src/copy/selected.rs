@@ -1,5 +1,6 @@
 //! Applying a copy to a tree: what was selected from another tree.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
@@ -7,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use lbuild_build_context::{Entry, Kind, Metadata, Pick, SourceTree, capabilities};
+use lbuild_build_context::{Entry, Kind, Metadata, Pick, Selection, SourceTree, capabilities};
 use lbuild_confined::Descent;
 use rustix::fs::{self, Mode, OFlags};
 
@@ -31,7 +32,7 @@ struct Source<'a> {
 
 /// A directory that is being copied.
 struct Level<'a> {
-    entry: &'a Entry,
+    entry: Cow<'a, Entry>,
     is_new: bool,
 }
 
@@ -42,22 +43,24 @@ impl Copier<'_> {
     pub(super) fn copy_directory(
         &mut self,
         tree: &SourceTree<'_>,
+        selection: &Selection,
         pick: &Pick,
         target: PathBuf,
     ) -> Result<(), CopyError> {
         let mut source_path = pick.path.clone();
         let mut target_path = target;
-        let Some((top, entries)) = pick.entries.split_first() else { return Ok(()) };
+        let mut entries = selection.entries(tree, pick)?;
+        let Some(top) = entries.next()? else { return Ok(()) };
         let source = tree.root().open_at(&source_path, DIRECTORY, Mode::empty());
         let source = source.map_err(|error| not_opened(&source_path, error))?;
         let mut source = Descent::new(source);
         let mut target = Descent::new(self.open_target(&target_path)?);
         let mut levels = vec![Level { entry: top, is_new: false }];
-        for entry in entries {
+        while let Some(entry) = entries.next()? {
             while levels.len() > entry.depth
                 && let Some(level) = levels.pop()
             {
-                self.leave(&level, target.directory(), &target_path)?;
+                self.leave(level, target.directory(), &target_path)?;
                 source_path.pop();
                 target_path.pop();
                 source.leave().map_err(|error| not_opened(&source_path, error))?;
@@ -85,9 +88,12 @@ impl Copier<'_> {
             target_path.pop();
         }
         while let Some(level) = levels.pop() {
-            self.leave(&level, target.directory(), &target_path)?;
+            self.leave(level, target.directory(), &target_path)?;
             target_path.pop();
             target.leave().map_err(|error| not_written(&target_path, error))?;
+        }
+        if entries.has_changed() {
+            self.report.changed.push(pick.path.clone());
         }
         Ok(())
     }
@@ -118,8 +124,8 @@ impl Copier<'_> {
     }
 
     /// Gives a directory its attributes, now that nothing more is made in it.
-    fn leave(&self, level: &Level<'_>, target: BorrowedFd<'_>, path: &Path) -> Result<(), CopyError> {
-        let Level { entry, is_new } = *level;
+    fn leave(&self, level: Level<'_>, target: BorrowedFd<'_>, path: &Path) -> Result<(), CopyError> {
+        let Level { entry, is_new } = level;
         let failed = |error: rustix::io::Errno| not_written(path, error.into());
         if entry.depth == 0 {
             // The destination stays as it is but for its time.
