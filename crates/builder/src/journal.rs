@@ -99,6 +99,10 @@ impl<'a> Journal<'a> {
     pub fn result(&self, id: StepId, fate: Fate, record: &Record) {
         self.change(id, |step| {
             step.fate = fate;
+            if fate == Fate::Cached {
+                // Another build may have made it since it was missed.
+                step.reasons.clear();
+            }
             step.seconds = Some(record.seconds);
             step.layer = record.layer.as_ref().map(|layer| layer.diff_id);
             step.files = step.files.or(record.files);

@@ -21,7 +21,7 @@ use lbuild_oci::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::error::OnPath;
-use crate::{Store, StoreError, record, usage};
+use crate::{Removed, Store, StoreError, record, usage};
 
 /// How long something that a step printed may stay in memory before it is in its log.
 const LOG_FLUSH: Duration = Duration::from_secs(1);
@@ -127,6 +127,33 @@ impl Store {
     /// [`StoreError::Io`].
     pub fn keep_builds(&self, keep: KeepBuilds) -> Result<(), StoreError> {
         self.forget_builds(keep, &BTreeSet::new())
+    }
+
+    /// Forgets what is told of builds that have ended, and counts it.
+    pub(crate) fn prune_builds(&self, dry_run: bool) -> Result<Removed, StoreError> {
+        let mut removed = Removed::default();
+        for build in self.builds()? {
+            let path = self.build_path(&build);
+            if record::read_intact(&path)?.is_none() {
+                // It may be going on.
+                continue;
+            }
+            let logs = self.logs_folder(&build);
+            let bytes = |path: &Path| if path.exists() { usage::of(path).bytes } else { 0 };
+            removed.add(bytes(&path) + bytes(&logs));
+            if !dry_run {
+                usage::remove_tree(&logs)?;
+                usage::remove_tree(&path)?;
+            }
+        }
+        let lists = self.root().join("file-lists");
+        if lists.exists() {
+            removed.bytes += usage::of(&lists).bytes;
+            if !dry_run {
+                usage::remove_tree(&lists)?;
+            }
+        }
+        Ok(removed)
     }
 
     /// [`Store::keep_builds`], where a record that stays is known to speak of `in_use`.
@@ -393,6 +420,21 @@ mod tests {
         assert_eq!(text(store.file_list(&shared).unwrap()), "shared");
         build("c", &[]);
         assert_eq!(store.builds().unwrap().len(), 2, "of all subjects together");
+    }
+
+    #[test]
+    fn a_prune_forgets_builds_that_have_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path());
+        let id = list(&store, "files");
+        let ended = store.begin_build("a").unwrap();
+        store.end_build(&ended, b"", [id].into(), KeepBuilds::default()).unwrap();
+        let going_on = store.begin_build("a").unwrap();
+        let counted = store.prune_builds(true).unwrap();
+        assert_eq!(store.builds().unwrap().len(), 2);
+        assert_eq!(store.prune_builds(false).unwrap(), counted);
+        assert_eq!(store.builds().unwrap(), [going_on]);
+        assert!(counted.count == 1 && counted.bytes > 0 && store.file_list(&id).is_none());
     }
 
     #[test]

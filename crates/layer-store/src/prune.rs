@@ -69,6 +69,8 @@ pub struct PruneReport {
     pub blobs: Removed,
     /// Leftovers of builds that were killed, and damaged files that were set aside.
     pub leftovers: Removed,
+    /// What is told of builds: records, logs, lists of files.
+    pub builds: Removed,
 }
 
 /// A number of things and the disk space that they took.
@@ -91,12 +93,12 @@ impl Removed {
 impl PruneReport {
     /// Everything together.
     pub fn total(&self) -> Removed {
-        let Self { images, cache_records, cache_mounts, layers, snapshots, blobs, leftovers } = *self;
+        let Self { images, cache_records, cache_mounts, layers, snapshots, blobs, leftovers, builds } = *self;
         let add = |sum: Removed, part: Removed| Removed {
             count: sum.count + part.count,
             bytes: sum.bytes + part.bytes,
         };
-        [images, cache_records, cache_mounts, layers, snapshots, blobs, leftovers]
+        [images, cache_records, cache_mounts, layers, snapshots, blobs, leftovers, builds]
             .into_iter()
             .fold(Removed::default(), add)
     }
@@ -129,6 +131,9 @@ impl Store {
         let mut report = PruneReport::default();
         let leftovers = Staging::clear_dead(&self.layout.tmp(), options.dry_run)?;
         report.leftovers = Removed { count: leftovers.count, bytes: leftovers.bytes };
+        if options.all {
+            report.builds = self.prune_builds(options.dry_run)?;
+        }
         if options.has_limits() {
             // So that the lock is not held as long as that takes.
             Sizes::load(self, &Inventory::read(self)?)?.save(self);

@@ -32,6 +32,7 @@ fn describe(report: &PruneReport, dry_run: bool) -> String {
         ("unpacked layers", report.snapshots),
         ("blobs", report.blobs),
         ("leftovers", report.leftovers),
+        ("builds", report.builds),
     ] {
         if count > 0 {
             text += &format!("{what:<16} {count:>6}   {}\n", units::size(bytes));
@@ -56,6 +57,7 @@ mod tests {
             snapshots: removed(5, 3_000_000),
             blobs: removed(6, 0),
             leftovers: removed(7, 0),
+            builds: removed(8, 0),
         };
         let expected = "images                1   500 B\n\
                         cached steps          2   0 B\n\
@@ -64,6 +66,7 @@ mod tests {
                         unpacked layers       5   3.0 MB\n\
                         blobs                 6   0 B\n\
                         leftovers             7   0 B\n\
+                        builds                8   0 B\n\
                         Freed 3.0 MB\n";
         assert_eq!(describe(&report, false), expected);
         assert_eq!(describe(&PruneReport::default(), true), "Would free 0 B\n");
