@@ -58,6 +58,21 @@ fn load_hands_the_image_to_the_daemon() {
 }
 
 #[test]
+fn load_sends_only_the_layers_that_docker_lacks() {
+    let docker = Docker::connect();
+    let bed =
+        TestBed::with_base("FROM base\nRUN dd if=/dev/urandom of=/large bs=1M count=8\nCOPY late /late\n");
+    let load = |late: &str| {
+        bed.file("late", late);
+        Run::of(bed.build_command(["--load"]).env("DOCKER_HOST", docker.host())).success().text()
+    };
+    load("one\n");
+    let told = load("two\n");
+    assert!(told.contains("1 layers sent, 2 were there"), "{told}");
+    assert_eq!(docker.shell(&bed.name(), "cat /late && wc -c < /large").success().text(), "two\n8388608\n");
+}
+
+#[test]
 fn docker_loads_compressed_layers() {
     let docker = Docker::connect();
     let bed = TestBed::with_base("FROM base\nRUN rm /etc/motd && echo packed > /f\n");
