@@ -16,7 +16,7 @@ pub struct Package {
 pub const MMDEBSTRAP: Package = Package { name: "mmdebstrap", program: "mmdebstrap" };
 
 /// What the tests run besides Docker.
-pub const TEST_TOOLS: [Package; 14] = [
+pub const TEST_TOOLS: [Package; 13] = [
     MMDEBSTRAP,
     PYTHON,
     Package { name: "skopeo", program: "skopeo" },
@@ -30,7 +30,6 @@ pub const TEST_TOOLS: [Package; 14] = [
     Package { name: "bzip2", program: "bzip2" },
     Package { name: "attr", program: "setfattr" },
     Package { name: "libcap2-bin", program: "setcap" },
-    Package { name: "uidmap", program: "newuidmap" },
 ];
 
 /// What the measurements need besides Docker: another builder, and what makes a root file system.

@@ -184,12 +184,12 @@ fn make_read_only(mount: &Detached, path: &str) -> io::Result<()> {
 }
 
 /// Opens `path` below the root of `mount`, on that very mount; `None` if this kernel has no such
-/// file.
+/// file, or if an outer container has mounted something over it, which a run cannot take away.
 fn inside(mount: &Detached, path: &str) -> io::Result<Option<OwnedFd>> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     match openat2(mount, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
         Ok(fd) => Ok(Some(fd)),
-        Err(Errno::NOENT) => Ok(None),
+        Err(Errno::NOENT | Errno::XDEV) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
