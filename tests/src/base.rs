@@ -19,6 +19,7 @@ pub struct BaseImage {
     config: Option<serde_json::Value>,
     architecture: Option<&'static str>,
     history: Option<serde_json::Value>,
+    claim: Option<String>,
 }
 
 impl BaseImage {
@@ -53,6 +54,12 @@ impl BaseImage {
         self
     }
 
+    /// Claims that its one layer has another digest than it has.
+    pub fn claiming(mut self, diff_id: &str) -> Self {
+        self.claim = Some(diff_id.to_owned());
+        self
+    }
+
     /// Sets the history, a list of steps.
     pub fn history(mut self, history: serde_json::Value) -> Self {
         self.history = Some(history);
@@ -63,6 +70,7 @@ impl BaseImage {
     pub fn write(&self, name: &str, archive: &Path) {
         let diff_ids: Vec<String> =
             self.layers.iter().map(|layer| format!("sha256:{}", sha256(layer))).collect();
+        let diff_ids = self.claim.iter().cloned().map(|claim| vec![claim]).next().unwrap_or(diff_ids);
         let own = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
         let steps = || diff_ids.iter().map(|_| json!({"created_by": "test bed"})).collect();
         let config = json!({

@@ -14,6 +14,7 @@ mod image;
 mod leftovers;
 mod ordinary_user;
 mod person;
+mod programs;
 mod run;
 
 pub use base::{BaseImage, entry};
@@ -25,4 +26,5 @@ pub use image::{Entry, Image, Layer};
 pub use leftovers::Leftovers;
 pub use ordinary_user::OrdinaryUser;
 pub use person::{Person, SharedBed};
+pub use programs::programs_layer;
 pub use run::{Run, Running};

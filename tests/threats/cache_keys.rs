@@ -107,3 +107,26 @@ pub fn an_image_from_outside_is_never_the_cache(mode: Mode) {
         assert_ne!(scene.image(&name).top_layer().entry("result").content, b"poison\n");
     }
 }
+
+/// A layer of the store's own is not replaced by another that claims its DiffID.
+pub fn a_layer_from_outside_replaces_none(mode: Mode) {
+    let scene = Scene::with_base(mode, "FROM base\nRUN echo honest > /result\n");
+    let honest = scene.image_of_build();
+    let mut tar = Builder::new(Vec::new());
+    entry(&mut tar, "result", EntryType::Regular, 0o644, b"poison\n");
+    let archive = scene.folder().join("claims.tar");
+    BaseImage::new()
+        .layer(tar.into_inner().unwrap())
+        .claiming(honest.diff_ids().last().unwrap())
+        .write("claims", &archive);
+    let run = scene.lbuild(["load", "-i", archive.to_str().unwrap()]);
+    assert_eq!(run.status.code(), Some(1), "{run}");
+    std::fs::remove_file(archive).unwrap();
+    let again = scene.image_of_build();
+    assert_eq!(
+        (again.id, again.layers.last().unwrap().diff_id.clone()),
+        (honest.id, honest.layers.last().unwrap().diff_id.clone())
+    );
+    scene.dockerfile("FROM base\nRUN echo honest > /result\nRUN cat /result\n");
+    scene.build([""; 0]).success().says(&["honest"]);
+}

@@ -6,7 +6,6 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "these are tests, though not marked as such")]
 
-mod programs;
 mod race;
 mod raw_tar;
 mod row;
@@ -28,9 +27,11 @@ mod manifests;
 mod mount_races;
 mod mount_stubs;
 mod program_file;
+mod registries;
 mod secrets;
 mod system_calls;
 mod users;
+mod web;
 mod whiteouts;
 mod working_directories;
 
@@ -54,7 +55,10 @@ fn main() {
     let rows = rows();
     let outcomes = Outcomes::default();
     let trials = rows.iter().flat_map(|row| row.trials(&outcomes)).collect();
-    let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
+    let mut arguments = Arguments::from_args();
+    // Most of an attack is waiting for other programs.
+    arguments.test_threads = arguments.test_threads.or(Some(6));
+    let conclusion = libtest_mimic::run(&arguments, trials);
     for row in &rows {
         println!("{}", row.line(&outcomes));
     }
@@ -123,6 +127,9 @@ fn rows() -> Vec<Row> {
                 documents_that_cost_too_much an_index_without_an_end a_layout_of_links;
         "bombs", "CVE-2025-58183", Applies =>
             bombs: entries bytes compressed_data sparse_files attributes_and_headers layers values_of_the_option;
+        "a registry that wants credentials, or lies", "CVE-2020-15157, CVE-2024-3727, CVE-2026-12566", Applies =>
+            registries: an_honest_registry_is_believed redirects_to_another_host foreign_urls realms_of_tokens
+                digests_that_lie answers_that_cost_too_much;
         "credentials in what a build tells and keeps", "CVE-2025-0495", Applies =>
             secrets: a_secret_is_nowhere_but_in_its_step a_failure_does_not_tell_it a_step_that_writes_it_down
                 proxies_with_a_password urls_with_a_password;
@@ -132,6 +139,8 @@ fn rows() -> Vec<Row> {
             system_calls: inheritable_capabilities;
         "labels that configure the host", "CVE-2026-53488", Applies =>
             labels: labels_configure_nothing;
+        "a cache that a stranger wrote", "", Applies =>
+            cache_keys: an_image_from_outside_is_never_the_cache a_layer_from_outside_replaces_none;
         "system calls and rights beyond Docker's", "", Applies =>
             system_calls: calls_that_docker_forbids rights_that_the_dockerfile_asks_for;
         "the machine's processes, settings and devices", "", Applies =>

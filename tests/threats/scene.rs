@@ -7,9 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use lbuild_tests::{BaseImage, Image, Run, TestBed};
+use lbuild_tests::{BaseImage, Image, Run, TestBed, programs_layer};
 
-use crate::programs;
 use crate::row::Mode;
 
 /// A test bed beside the folder `outside`, whose files no build may read, change or add to. That is
@@ -40,7 +39,7 @@ impl Scene {
         Self { bed, outside, token, before }
     }
 
-    /// With the image `base`: [`BaseImage::busybox`], and the [`programs`] in `/bin`.
+    /// With the image `base`: [`BaseImage::busybox`], and the programs of [`programs_layer`] in `/bin`.
     pub fn with_base(mode: Mode, dockerfile: &str) -> Self {
         let scene = Self::new(mode);
         scene.load_base("base", &base());
@@ -146,9 +145,9 @@ impl Drop for Scene {
     }
 }
 
-/// busybox, and above it the attackers' [`programs`].
+/// busybox, and above it the attackers' programs.
 pub fn base() -> BaseImage {
-    BaseImage::busybox().layer(programs::layer())
+    BaseImage::busybox().layer(programs_layer())
 }
 
 fn make_outside(outside: &Path, token: &str) {

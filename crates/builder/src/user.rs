@@ -28,6 +28,15 @@ pub struct ProcessUser {
     pub home: String,
 }
 
+impl ProcessUser {
+    /// The supplementary groups of its processes: the user's, and its own group, which a file's owner may
+    /// have taken rights from (CVE-2022-36109).
+    pub fn all_groups(&self) -> Vec<u32> {
+        let others = self.groups.iter().copied().filter(|group| *group != self.gid);
+        std::iter::once(self.gid).chain(others).collect()
+    }
+}
+
 /// Why a user cannot be had.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum UserError {
@@ -248,6 +257,16 @@ mod tests {
             ("1000:1000", user(1000, 1000, &[], "/")),
         ] {
             assert_eq!(process_user(&root, text).unwrap(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_users_own_group_is_among_all_groups_once() {
+        let (_folder, root) = image();
+        for (text, expected) in
+            [("web", vec![44, 4]), ("web:adm", vec![4]), ("1000", vec![0]), ("", vec![0, 4])]
+        {
+            assert_eq!(process_user(&root, text).unwrap().all_groups(), expected, "{text:?}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! What to run, and what it sees.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,6 @@ pub const DEFAULT_MOUNT_POINTS: [(&str, bool); 5] =
     [("/dev", true), ("/proc", true), ("/sys", true), ("/etc/hosts", false), ("/etc/resolv.conf", false)];
 
 /// One process, its root file system and its surroundings.
-#[derive(Debug)]
 pub struct RunSpec {
     /// The root file system: a detached mount (as fsmount(2) returns it), or a directory, which is
     /// then mounted without the mounts below it. A detached mount is used up by the run.
@@ -51,6 +51,22 @@ pub struct RunSpec {
     pub no_new_privileges: bool,
     /// Where standard input comes from.
     pub stdin: Stdin,
+}
+
+impl fmt::Debug for RunSpec {
+    /// Shows the names of variables and not their values: a value may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let variables: Vec<_> = self.env.iter().map(|(name, _)| name).collect();
+        f.debug_struct("RunSpec")
+            .field("args", &self.args)
+            .field("env", &variables)
+            .field("cwd", &self.cwd)
+            .field("user", &self.user)
+            .field("network", &self.network)
+            .field("security", &self.security)
+            .field("mounts", &self.mounts)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Numeric ids of a user: names are looked up by the caller.
@@ -94,7 +110,6 @@ pub struct Mount {
 }
 
 /// What a [`Mount`] shows.
-#[derive(Debug)]
 pub enum MountSource {
     /// An open directory, file or socket (`O_PATH` is enough), without the mounts below it.
     Tree(OwnedFd),
@@ -124,6 +139,25 @@ pub enum MountSource {
         /// Its group.
         gid: u32,
     },
+}
+
+impl fmt::Debug for MountSource {
+    /// Never shows a file's content: it may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tree(tree) => f.debug_tuple("Tree").field(tree).finish(),
+            Self::TreeAt { root, path } => {
+                f.debug_struct("TreeAt").field("root", root).field("path", path).finish()
+            }
+            Self::Tmpfs { size, mode } => {
+                f.debug_struct("Tmpfs").field("size", size).field("mode", mode).finish()
+            }
+            Self::File { mode, uid, gid, .. } => {
+                let mut file = f.debug_struct("File");
+                file.field("mode", mode).field("uid", uid).field("gid", gid).finish_non_exhaustive()
+            }
+        }
+    }
 }
 
 impl MountSource {
@@ -162,4 +196,19 @@ pub fn mount_points(spec: &RunSpec) -> Vec<(PathBuf, bool)> {
     let default = DEFAULT_MOUNT_POINTS.iter().map(|&(path, is_dir)| (Path::new(path).to_owned(), is_dir));
     let own = spec.mounts.iter().map(|mount| (mount.target.clone(), mount.source.is_directory()));
     default.chain(own).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        let content = b"hunter2".to_vec();
+        let source = MountSource::File { content, mode: 0o400, uid: 0, gid: 0 };
+        let mount = Mount { source, target: "/t".into(), read_only: true };
+        let shown = format!("{mount:?} {:?}", crate::wire::Bytes(b"hunter2".to_vec()));
+        assert!(!shown.contains("hunter2") && !shown.contains("104, 117"), "{shown}");
+        assert!(shown.contains("256") && shown.contains("7 bytes"), "{shown}");
+    }
 }

@@ -4,6 +4,7 @@
 //! line through a pipe. Open files are inherited under fixed numbers.
 
 use std::ffi::{CString, OsStr};
+use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
@@ -126,8 +127,15 @@ pub(crate) fn errno(error: &io::Error) -> i32 {
 }
 
 /// Any bytes, as a JSON string: the character U+00NN stands for the byte NN.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Bytes(pub(crate) Vec<u8>);
+
+impl fmt::Debug for Bytes {
+    /// Never shows them: the environment and files in memory hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
 
 impl Bytes {
     pub(crate) fn as_os_str(&self) -> &OsStr {

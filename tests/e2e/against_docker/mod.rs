@@ -1,6 +1,7 @@
 //! What a real Docker makes of the images.
 
 mod cases;
+mod confinement;
 mod language;
 mod outputs;
 mod unprivileged;

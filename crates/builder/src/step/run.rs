@@ -328,7 +328,7 @@ fn spec(
         args: resolved.command.words.iter().map(Into::into).collect(),
         env,
         cwd: state.workdir().into(),
-        user: User { uid: user.uid, gid: user.gid, groups: user.groups.clone() },
+        user: User { uid: user.uid, gid: user.gid, groups: user.all_groups() },
         hostname: surroundings::host_name(request).to_owned(),
         network: match resolved.network {
             Network::None => lbuild_runner::Network::None,

@@ -1,18 +1,18 @@
-//! What the attackers run inside a build, compiled once for all of them.
+//! What attackers and probes run inside a build, compiled once for all tests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use lbuild_tests::{entry, workspace};
+use crate::{entry, workspace};
 use tar::{Builder, EntryType};
 
 /// The sources, from the workspace's folder. Each becomes a static program of its name.
 const SOURCES: [&str; 2] = ["crates/runner/tests/runs/probe.c", "tests/threats/swap.c"];
 
 /// A layer with `/bin/probe`, which makes system calls, and `/bin/swap`, which swaps two names.
-pub fn layer() -> Vec<u8> {
+pub fn programs_layer() -> Vec<u8> {
     static LAYER: OnceLock<Vec<u8>> = OnceLock::new();
     LAYER.get_or_init(make_layer).clone()
 }
@@ -28,10 +28,13 @@ fn make_layer() -> Vec<u8> {
 }
 
 fn compile(source: &Path) -> PathBuf {
-    let folder = workspace().join("target/test/threats");
+    let folder = workspace().join("target/test/programs");
     fs::create_dir_all(&folder).unwrap();
     let program = folder.join(source.file_stem().unwrap());
-    let status = Command::new("cc").args(["-static", "-O1", "-o"]).arg(&program).arg(source).status();
+    // Written aside and renamed: another test program may do the same.
+    let made = program.with_extension(std::process::id().to_string());
+    let status = Command::new("cc").args(["-static", "-O1", "-o"]).arg(&made).arg(source).status();
     assert!(status.expect("a C compiler is needed").success());
+    fs::rename(made, &program).unwrap();
     program
 }
