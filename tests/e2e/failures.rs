@@ -126,7 +126,7 @@ fn a_full_disk_fails_the_step_and_says_so() {
             .env("BED", bed.folder())
             .env("LBUILD", lbuild_binary()),
     );
-    run.failure(1).says(&["Dockerfile:2", "space"]);
+    run.failure(4).says(&["Dockerfile:2", "space"]);
 }
 
 #[test]
