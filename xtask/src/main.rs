@@ -13,6 +13,7 @@ mod counts;
 mod demo;
 mod deny;
 mod dockerd;
+mod faults;
 mod fuzz;
 mod packages;
 mod rootfs;
@@ -57,6 +58,11 @@ Usage:
       Carry out the attacks on lbuild, as root and without, and print a line for
       each row of them: where it held. Fails unless every row held.
 
+  cargo xtask faults [--kills=N] [--short]
+      Kill builds, fill disks, flip bits, cut the power and crowd one store;
+      the next build must be right each time. About half an hour; --short, less
+      than a minute. Needs root.
+
   cargo xtask deny
       Check the dependencies' licences and sources by deny.toml; installs
       cargo-deny if it is missing.
@@ -97,12 +103,26 @@ fn dispatch(arguments: &[String]) -> Result<bool, Failure> {
             fuzz::fuzz(names, time).map(Counts::is_success)
         }
         "threats" => threats::run(rest),
+        "faults" => faults::run(faults_amount(rest)?),
         "deny" => deny::check().map(|()| true),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(true)
         }
         other => Err(Failure(format!("unknown command {other:?}\n\n{USAGE}"))),
+    }
+}
+
+/// How much `faults` is to do.
+fn faults_amount(arguments: &[String]) -> Result<faults::Amount, Failure> {
+    match arguments {
+        [] => Ok(faults::Amount::full(500)),
+        [argument] if argument == "--short" => Ok(faults::Amount::short()),
+        [argument] => match argument.strip_prefix("--kills=").and_then(|number| number.parse().ok()) {
+            Some(kills) => Ok(faults::Amount::full(kills)),
+            None => Err(Failure(format!("unknown argument {argument:?}\n\n{USAGE}"))),
+        },
+        _ => Err(Failure(format!("too many arguments\n\n{USAGE}"))),
     }
 }
 

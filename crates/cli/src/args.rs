@@ -5,11 +5,11 @@ mod build;
 mod context_source;
 pub mod csv;
 mod looking;
+mod space;
 mod values;
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use lbuild_layer_store::ArchiveLimits;
@@ -18,9 +18,13 @@ use lbuild_oci::Reference;
 pub use build::{BuildArgs, OnFailure, ProgressStyle, Pull};
 pub use context_source::ContextSource;
 pub use looking::{LogsArgs, ShellArgs, WhyArgs};
+pub use space::{
+    CacheCommand, CacheExportArgs, CacheImportArgs, CacheLsArgs, DfArgs, PruneArgs, StoreCheckArgs,
+    StoreCommand,
+};
 pub use values::{Assignment, SshSource, assignment};
 
-use crate::{exit, units};
+use crate::exit;
 
 /// Builds images from Dockerfiles, without a daemon.
 ///
@@ -138,6 +142,14 @@ pub enum Command {
     Prune(PruneArgs),
     /// Tell how builds run here, what is missing for more, and how to have it
     Doctor(DoctorArgs),
+    /// Show what takes the store's disk space
+    Df(DfArgs),
+    /// List cache mounts, and hand them from machine to machine
+    #[command(subcommand)]
+    Cache(CacheCommand),
+    /// Verify the store
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Print a shell's completion script
     Completions(CompletionsArgs),
     /// Print the version
@@ -378,23 +390,6 @@ pub struct UmountArgs {
     pub dir: PathBuf,
 }
 
-/// `lbuild prune`.
-#[derive(Debug, Args)]
-pub struct PruneArgs {
-    /// Also forget steps of recent builds, and images without a name
-    #[arg(short, long)]
-    pub all: bool,
-    /// Keep what builds used within this time [default: 7d]
-    #[arg(long, value_name = "TIME", value_parser = units::parse_duration, conflicts_with = "all")]
-    pub keep_duration: Option<Duration>,
-    /// Only say what would be removed
-    #[arg(long)]
-    pub dry_run: bool,
-    /// For scripts written for Docker: nothing is asked anyway
-    #[arg(short, long, hide = true)]
-    pub force: bool,
-}
-
 /// `lbuild doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
@@ -520,7 +515,8 @@ mod tests {
             "lbuild build --platform a/b/c/d .",
             "lbuild build . extra",
             "lbuild tag x",
-            "lbuild prune --all --keep-duration 1h",
+            "lbuild prune --filter label=x",
+            "lbuild prune --keep-storage lots",
             "lbuild diff x 0",
             "lbuild save",
         ] {

@@ -1,9 +1,11 @@
 //! The commands, one a file.
 
 mod build;
+mod cache;
 mod check;
 mod completions;
 mod context;
+mod df;
 mod diff;
 mod doctor;
 mod history;
@@ -19,6 +21,7 @@ mod push;
 mod rmi;
 mod save;
 mod shell;
+mod store;
 mod tag;
 mod version;
 mod why;
@@ -55,6 +58,9 @@ pub fn run(Cli { global, command }: Cli) -> Result<(), Failure> {
         Command::Logout(args) => login::logout(&args),
         Command::Prune(args) => prune::run(&store()?, &args),
         Command::Doctor(args) => doctor::run(&global, &args),
+        Command::Df(args) => df::run(&store()?, &args),
+        Command::Cache(command) => cache::run(&store()?, &command),
+        Command::Store(command) => store::run(&store()?, &command),
         Command::Completions(args) => completions::run(&args),
         Command::Version => version::run(),
     }

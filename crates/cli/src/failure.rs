@@ -227,6 +227,7 @@ fn store_exit(error: &StoreError) -> (Exit, Option<String>) {
         }
         StoreError::ReservedName { .. }
         | StoreError::BadLayer { .. }
+        | StoreError::Import(_)
         | StoreError::TooManyLayers { .. }
         | StoreError::Mounted(_)
         | StoreError::NotMounted { .. } => (Exit::Failed, None),

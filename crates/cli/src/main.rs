@@ -7,6 +7,7 @@ mod args;
 mod aside;
 mod call;
 mod commands;
+mod config;
 mod contexts;
 mod diagnostics;
 mod dockerfile;

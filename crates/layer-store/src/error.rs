@@ -123,6 +123,9 @@ pub enum StoreError {
     /// A layer's tar could not be made.
     #[error("cannot pack a layer")]
     Pack(#[source] ArchiveError),
+    /// An archive for a cache mount cannot be unpacked.
+    #[error("cannot unpack the archive")]
+    Import(#[source] ArchiveError),
     /// A layer's tar cannot be read.
     #[error("cannot read layer {diff_id}")]
     ReadLayer {

@@ -33,9 +33,9 @@ pub struct ImageRecord {
 
 /// What the file of an image holds: the configuration must come back byte for byte.
 #[derive(Debug, Serialize, Deserialize)]
-struct StoredImage {
-    image: ImageRecord,
-    config: String,
+pub(crate) struct StoredImage {
+    pub image: ImageRecord,
+    pub config: String,
 }
 
 impl Store {
@@ -85,7 +85,8 @@ impl Store {
         }
         let mut images = Vec::new();
         for id in self.image_ids()? {
-            if let Some(StoredImage { image, .. }) = self.stored_image(&id)? {
+            // A list moves nothing away.
+            if let Some(StoredImage { image, .. }) = record::read_json(&self.layout.image(&id))? {
                 let mut names = names.remove(&id).unwrap_or_default();
                 names.sort();
                 images.push((image, names));
@@ -150,7 +151,8 @@ pub(crate) fn file_names(directory: &Path) -> Result<Vec<String>, StoreError> {
         .collect()
 }
 
-fn check(image: &ImageRecord, config: &[u8]) -> Result<(), StoreError> {
+/// Whether `config` is the image's.
+pub(crate) fn check(image: &ImageRecord, config: &[u8]) -> Result<(), StoreError> {
     let actual = Digest::of(config);
     if actual != image.id {
         let what = "an image's configuration".to_owned();

@@ -32,6 +32,14 @@ impl Part {
             Self::Blob(digest) => layout.blob(digest),
         }
     }
+
+    /// The stack that a snapshot is of.
+    pub fn chain(&self) -> Option<ChainId> {
+        match self {
+            Self::Snapshot(chain) => Some(*chain),
+            Self::Layer(_) | Self::Blob(_) => None,
+        }
+    }
 }
 
 /// The record of a step.

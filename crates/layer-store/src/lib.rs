@@ -38,12 +38,15 @@ mod apply;
 mod below;
 mod blob;
 mod cache;
+mod cache_archive;
 mod cache_miss;
 mod cache_mount;
 mod changes;
+mod check;
 mod content;
 mod copied;
 mod directory;
+mod disk_usage;
 mod error;
 mod format;
 mod image;
@@ -77,9 +80,12 @@ mod workspace;
 
 pub use lbuild_archive::Limits as ArchiveLimits;
 
+pub use cache_archive::CacheMount;
 pub use cache_miss::CacheMiss;
 pub use cache_mount::{CacheMountGuard, CacheMountSharing};
 pub use changes::ChangedEntry;
+pub use check::{CheckReport, Finding};
+pub use disk_usage::{DiskUsage, ImageUsage};
 pub use error::StoreError;
 pub use image::ImageRecord;
 pub use journal::{BuildName, KeepBuilds, LogWriter};

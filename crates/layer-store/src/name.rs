@@ -10,9 +10,9 @@ use crate::image::file_names;
 use crate::{ImageRecord, Store, StoreError, record};
 
 #[derive(Debug, Serialize, Deserialize)]
-struct NameRecord {
-    name: Reference,
-    image: Digest,
+pub(crate) struct NameRecord {
+    pub name: Reference,
+    pub image: Digest,
 }
 
 impl Store {
@@ -78,7 +78,7 @@ impl Store {
         let directory = self.layout.names();
         let mut names = Vec::new();
         for file in file_names(&directory)? {
-            let stored: Option<NameRecord> = self.read_json_record(&directory.join(file))?;
+            let stored: Option<NameRecord> = record::read_json(&directory.join(file))?;
             names.extend(stored.map(|stored| (stored.name, stored.image)));
         }
         Ok(names)

@@ -1,6 +1,7 @@
 //! Merged trees: a writable one for a step, a read-only one to look at.
 
 use std::collections::HashMap;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -112,6 +113,30 @@ impl Stubs {
     }
 }
 
+/// Takes a tar that nobody needs, until that is cancelled.
+struct Watch<'a> {
+    cancelled: &'a dyn Fn() -> bool,
+    bytes: usize,
+}
+
+impl Write for Watch<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        const INTERVAL: usize = 1 << 20;
+        self.bytes += bytes.len();
+        if self.bytes >= INTERVAL {
+            self.bytes = 0;
+            if (self.cancelled)() {
+                return Err(io::Error::other("interrupted"));
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Store {
     /// A writable tree on top of `layers`, bottom first, which are unpacked if they are not yet.
     ///
@@ -202,6 +227,19 @@ impl Store {
         active: ActiveSnapshot,
         options: &CommitOptions,
     ) -> Result<Option<Layer>, StoreError> {
+        self.commit_unless(&|| false, active, options)
+    }
+
+    /// [`Store::commit`], which fails soon after `cancelled` is true.
+    ///
+    /// # Errors
+    /// As [`Store::commit`]; [`StoreError::Pack`] if it was cancelled.
+    pub fn commit_unless(
+        &self,
+        cancelled: &dyn Fn() -> bool,
+        active: ActiveSnapshot,
+        options: &CommitOptions,
+    ) -> Result<Option<Layer>, StoreError> {
         active.upper()?;
         let ActiveSnapshot { root, parent, stubs, copied, workspace } = active;
         drop(root);
@@ -209,7 +247,7 @@ impl Store {
         if directory::is_empty(workspace.upper()).on("read", "the upper directory")? {
             return Ok(None);
         }
-        let packed = self.seal(&parent, &stubs, &workspace, copied.as_ref(), options)?;
+        let packed = self.seal(cancelled, &parent, &stubs, &workspace, copied.as_ref(), options)?;
         if packed.entries == 0 {
             return Ok(None);
         }
@@ -249,6 +287,7 @@ impl Store {
 
     fn seal(
         &self,
+        cancelled: &dyn Fn() -> bool,
         parent: &[DiffId],
         stubs: &Stubs,
         workspace: &Workspace,
@@ -263,7 +302,8 @@ impl Store {
             None => self.look(parent, stubs)?,
         };
         let below = Below::new(full, open_layers);
-        let mut sink = TarSink::new(None);
+        let mut watch = Watch { cancelled, bytes: 0 };
+        let mut sink = TarSink::new(Some(&mut watch));
         seal::seal(workspace.upper(), &below, self.marks, options.latest_mtime, &mut sink)?;
         sink.finish()
     }

@@ -158,7 +158,9 @@ impl Solver<'_> {
         let began = Instant::now();
         let Executed { active, is_recordable } = self.timed(place.id, "work", || execute(state))?.into();
         let options = CommitOptions { latest_mtime: self.build.request.source_date_epoch };
-        let layer = self.timed(place.id, "commit", || self.build.store.commit(active, &options));
+        let Build { store, cancel, .. } = self.build;
+        let cancelled = || cancel.is_cancelled();
+        let layer = self.timed(place.id, "commit", || store.commit_unless(&cancelled, active, &options));
         let layer = layer.map_err(|error| Problem::from(error).at(place.span))?;
         let layer = layer.map(|layer| RecordedLayer {
             diff_id: layer.diff_id,

@@ -10,9 +10,11 @@ use std::io::{self, IsTerminal};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lbuild_builder::{BuildError, BuildRequest, Cancel, FailedStep};
+use lbuild_layer_store::Store;
 use lbuild_runner::Standing;
 use serde_json::json;
 
+use super::prune;
 use crate::args::{BuildArgs, GlobalArgs, OnFailure, ProgressStyle, Pull};
 use crate::call::Method;
 use crate::contexts::Contexts;
@@ -27,6 +29,9 @@ use crate::{export, root, subject};
 use inputs::Inputs;
 use result::Delivery;
 use ssh::SshAgents;
+
+/// How often a build that meets damage in the store begins again: each time, less is left of it.
+const MOST_DAMAGE: usize = 8;
 
 /// Builds an image, names it, and takes it where the options say.
 pub fn run(global: &GlobalArgs, args: BuildArgs) -> Result<(), Failure> {
@@ -82,48 +87,94 @@ fn build(global: &GlobalArgs, mut args: BuildArgs, timings: &Timings) -> Result<
     if args.plan {
         return plan::run(&store, &request, &source, watch.cancel(), args.json);
     }
-    let progress = Progress::start(style, args.explain);
-    let failed_step = Mutex::new(None);
-    let keeps = wants_shell(&args).then_some(&failed_step);
-    let events = |event| {
-        timings.event(&event);
-        progress.event(event);
-    };
-    let built = lbuild_builder::build_or_keep(&store, &request, &events, watch.cancel(), keeps);
-    let warnings = progress.finish();
-    let took = progress.elapsed();
-    if keeps.is_none() {
-        interruption.end();
+    let attempt =
+        Attempt { store: &store, request: &request, source: &source, args: &args, watch: &watch, timings };
+    for _ in 0..MOST_DAMAGE {
+        match attempt.run(style, interruption) {
+            Err(_) if interruption.exit().is_none() && attempt.is_mended_by_another() => {}
+            ended => return ended,
+        }
+    }
+    attempt.run(style, interruption)
+}
+
+/// A build, with what becomes of its image.
+struct Attempt<'a> {
+    store: &'a Store,
+    request: &'a BuildRequest,
+    source: &'a Source,
+    args: &'a BuildArgs,
+    watch: &'a Watch,
+    timings: &'a Timings,
+}
+
+impl Attempt<'_> {
+    fn run(&self, style: ProgressStyle, interruption: &Interruption) -> Result<(), Failure> {
+        let Self { store, request, source, args, watch, timings } = *self;
+        let progress = Progress::start(style, args.explain);
+        let failed_step = Mutex::new(None);
+        let keeps = wants_shell(args).then_some(&failed_step);
+        let events = |event| {
+            timings.event(&event);
+            progress.event(event);
+        };
+        let built = lbuild_builder::build_or_keep(store, request, &events, watch.cancel(), keeps);
+        let warnings = progress.finish();
+        let took = progress.elapsed();
+        if keeps.is_none() {
+            interruption.end();
+        }
+
+        if !args.quiet {
+            for warning in &warnings {
+                if progress.is_json() {
+                    diagnostics::print(
+                        &json!({ "event": "warning", "diagnostic": source.json(warning) }).to_string(),
+                    );
+                } else {
+                    diagnostics::print(&format!("{}\n", source.render(warning, &Style::of_stderr())));
+                }
+            }
+        }
+        match built {
+            Err(error) => {
+                let failure = failed(source, &error, progress.is_json(), interruption);
+                let step = failed_step.into_inner().unwrap_or_else(PoisonError::into_inner);
+                if let (Some(step), None) = (step, interruption.exit()) {
+                    look_into(step, interruption)?;
+                }
+                Err(failure)
+            }
+            Ok(_) if interruption.exit().is_some() => {
+                Err(failed(source, &BuildError::Interrupted, progress.is_json(), interruption))
+            }
+            Ok(outcome) => {
+                let (epoch, has_run) = (request.source_date_epoch, outcome.executed > 0);
+                let json = progress.is_json();
+                Delivery { store, args, outcome, epoch, took, json, timings }.deliver()?;
+                if has_run {
+                    prune::apply_policy(store);
+                }
+                Ok(())
+            }
+        }
     }
 
-    if !args.quiet {
-        for warning in &warnings {
-            if progress.is_json() {
-                diagnostics::print(
-                    &json!({ "event": "warning", "diagnostic": source.json(warning) }).to_string(),
-                );
-            } else {
-                diagnostics::print(&format!("{}\n", source.render(warning, &Style::of_stderr())));
-            }
+    /// Tells what was found damaged while the image was written; whether a build makes it again and the
+    /// image can be written from its start.
+    fn is_mended_by_another(&self) -> bool {
+        let Self { store, args, .. } = self;
+        let is_json = args.progress == ProgressStyle::Rawjson;
+        let damage = store.take_damage();
+        for one in &damage {
+            let text = format!("{one}; what it held is built again");
+            diagnostics::print(&match is_json {
+                true => json!({ "event": "note", "text": text }).to_string(),
+                false => format!("note: {text}"),
+            });
         }
-    }
-    match built {
-        Err(error) => {
-            let failure = failed(&source, &error, progress.is_json(), interruption);
-            let step = failed_step.into_inner().unwrap_or_else(PoisonError::into_inner);
-            if let (Some(step), None) = (step, interruption.exit()) {
-                look_into(step, interruption)?;
-            }
-            Err(failure)
-        }
-        Ok(_) if interruption.exit().is_some() => {
-            Err(failed(&source, &BuildError::Interrupted, progress.is_json(), interruption))
-        }
-        Ok(outcome) => {
-            let epoch = request.source_date_epoch;
-            let json = progress.is_json();
-            Delivery { store: &store, args: &args, outcome, epoch, took, json, timings }.deliver()
-        }
+        let to_stdout = args.outputs.iter().any(|output| output.destination == Destination::Stdout);
+        !damage.is_empty() && !to_stdout
     }
 }
 

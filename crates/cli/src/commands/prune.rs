@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use lbuild_layer_store::{PruneOptions, PruneReport, Removed, Store};
 
 use crate::args::PruneArgs;
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::units;
 
@@ -13,13 +14,26 @@ pub fn run(store: &Store, args: &PruneArgs) -> Result<(), Failure> {
     let report = store.prune(&PruneOptions {
         all: args.all,
         untagged: args.all,
-        keep_duration: args.keep_duration,
+        keep_duration: args.keep_duration.or(args.filter),
+        keep_storage: args.keep_storage,
+        min_free: args.min_free,
         dry_run: args.dry_run,
-        ..PruneOptions::default()
     })?;
     let mut out = io::stdout().lock();
     out.write_all(describe(&report, args.dry_run).as_bytes())?;
     Ok(())
+}
+
+/// Prunes as the configuration file says, after a build that added to the store. The build is no worse for
+/// what goes wrong.
+pub fn apply_policy(store: &Store) {
+    let pruned = Config::read().and_then(|config| {
+        let options = config.prune.options().map_err(Failure::usage)?;
+        Ok(options.map(|options| store.prune(&options)).transpose()?)
+    });
+    if let Err(failure) = pruned {
+        failure.during("cannot prune as the configuration says").report();
+    }
 }
 
 fn describe(report: &PruneReport, dry_run: bool) -> String {
