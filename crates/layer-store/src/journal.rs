@@ -194,7 +194,7 @@ impl Store {
         let folder = self.logs_folder(build);
         fs::create_dir_all(&folder).on("create", &folder)?;
         let path = folder.join(step.to_string());
-        let encoder = File::create(&path).and_then(|file| encoder(file)).on("create", &path)?;
+        let encoder = File::create(&path).and_then(encoder).on("create", &path)?;
         Ok(LogWriter { encoder, path, flushed: Instant::now(), is_pending: false })
     }
 
@@ -204,7 +204,7 @@ impl Store {
     /// [`StoreError::Io`]. A log that its writer did not end is read as far as it goes.
     pub fn log(&self, build: &BuildName, step: usize) -> Result<Option<impl Read + use<>>, StoreError> {
         let path = self.logs_folder(build).join(step.to_string());
-        Ok(open(&path)?.map(|file| Unended(file)))
+        Ok(open(&path)?.map(Unended))
     }
 
     /// The steps of a build that printed something.
