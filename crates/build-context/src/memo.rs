@@ -215,7 +215,7 @@ impl Records {
     /// The record of a key. Keys are spread evenly, so that it is near where its first bytes point to.
     fn find(&mut self, key: &Key) -> Option<&mut [u8; RECORD_BYTES]> {
         let count = self.all.len();
-        let wanted = u128::from(beginning(key)) * count as u128 >> 64;
+        let wanted = (u128::from(beginning(key)) * count as u128) >> 64;
         let guess = usize::try_from(wanted).unwrap_or(0);
         let (mut low, mut high) = (guess, guess);
         let mut step = 16;
