@@ -321,11 +321,11 @@ mod tests {
     fn files_are_compared_in_the_order_of_a_walk() {
         let paths = ["", "a", "a/b", "a/c/d", "a-b", "a.c"];
         let before: Vec<_> = paths.iter().map(|path| file(path, 1)).collect();
-        for left_out in 0..paths.len() {
+        for (left_out, path) in paths.iter().enumerate() {
             let mut now = before.clone();
             now.remove(left_out);
             let removed = compared(&before, &now);
-            assert_eq!((removed.count, removed.first[0].path.as_str()), (Some(1), paths[left_out]));
+            assert_eq!((removed.count, removed.first[0].path.as_str()), (Some(1), *path));
             let added = compared(&now, &before);
             assert_eq!((added.count, added.first[0].change), (Some(1), Change::Added));
         }

@@ -504,7 +504,7 @@ fn noted(key: Key, state: &StageState, transfer: &Transfer) -> Key {
     for item in &transfer.sources {
         if let Item::Remote(download) = item {
             let name = format!("what is at {}", redacted(&download.url));
-            key = key.noting(&name, Digest::of(download.identity().to_string()));
+            key = key.noting(&name, Digest::of(download.identity()));
         }
     }
     key
