@@ -17,7 +17,8 @@ pub fn open(global: &GlobalArgs) -> Result<Store, Failure> {
     let root = path(global)?;
     let standing = standing(global)?;
     let options = StoreOptions {
-        userxattr: standing == Standing::Bare || in_user_namespace(),
+        // A namespace of our own may map all ids as they are.
+        userxattr: standing != Standing::Root || in_user_namespace(),
         ownership: if standing == Standing::SingleId { Ownership::Noted } else { Ownership::Real },
         trees: if standing == Standing::Bare { Trees::Copies } else { Trees::Overlays },
         archive_limits: global.archive_limit.unwrap_or_default(),
