@@ -21,6 +21,7 @@ mod one_store;
 mod other_tools;
 mod outputs;
 mod pinned;
+mod registries;
 mod reproducible;
 mod rootless;
 mod schemas;

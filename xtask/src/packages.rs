@@ -16,10 +16,12 @@ pub struct Package {
 pub const MMDEBSTRAP: Package = Package { name: "mmdebstrap", program: "mmdebstrap" };
 
 /// What the tests run besides Docker.
-pub const TEST_TOOLS: [Package; 13] = [
+pub const TEST_TOOLS: [Package; 15] = [
     MMDEBSTRAP,
     PYTHON,
     Package { name: "skopeo", program: "skopeo" },
+    Package { name: "docker-registry", program: "docker-registry" },
+    Package { name: "openssl", program: "openssl" },
     Package { name: "umoci", program: "umoci" },
     Package { name: "buildah", program: "buildah" },
     Package { name: "git", program: "git" },

@@ -1,0 +1,139 @@
+//! A real registry, Debian's `docker-registry`, on a port of its own.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::Run;
+
+/// The name and the password that a registry with [`RegistryOptions::password`] takes.
+pub const USER: &str = "user";
+/// See [`USER`].
+pub const PASSWORD: &str = "open sesame";
+/// bcrypt of [`PASSWORD`].
+const HTPASSWD: &str = "user:$2b$04$H.7gc.hQ8o6/LRO8z.NjDeB6AFiMyXzWVJymdQO7e3y4ivOUTdL9W\n";
+
+/// How long a registry may take to start.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What a registry asks for.
+#[derive(Debug, Default, Clone)]
+pub struct RegistryOptions {
+    /// It speaks TLS, with the certificate that [`certificates`] made in this folder.
+    pub tls: Option<std::path::PathBuf>,
+    /// It wants [`USER`] and [`PASSWORD`].
+    pub password: bool,
+    /// It wants tokens of this server: its address, and the certificate of its key.
+    pub tokens: Option<(String, std::path::PathBuf)>,
+    /// It has what this registry has: an address.
+    pub mirrors: Option<String>,
+}
+
+/// A registry that runs as long as this lives.
+#[derive(Debug)]
+pub struct Registry {
+    process: Child,
+    address: String,
+}
+
+impl Registry {
+    /// A registry that keeps its content in `folder` and asks for nothing.
+    pub fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &RegistryOptions::default())
+    }
+
+    /// A registry that keeps its content in `folder`.
+    pub fn start_with(folder: &Path, options: &RegistryOptions) -> Self {
+        fs::create_dir_all(folder).unwrap();
+        // Another process may take the port before the registry does.
+        for _ in 0..5 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let address = format!("127.0.0.1:{port}");
+            let configuration = folder.join("config.yml");
+            fs::write(&configuration, configuration_of(folder, &address, options)).unwrap();
+            let log = fs::File::create(folder.join("log")).unwrap();
+            let mut process = Command::new("docker-registry")
+                .arg("serve")
+                .arg(&configuration)
+                .stdin(Stdio::null())
+                .stdout(log.try_clone().unwrap())
+                .stderr(log)
+                .spawn()
+                .expect("docker-registry is not installed: `cargo xtask test` installs it");
+            let begin = Instant::now();
+            while begin.elapsed() < LIMIT && process.try_wait().unwrap().is_none() {
+                if TcpStream::connect(&address).is_ok() {
+                    return Self { process, address };
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+        panic!("docker-registry does not start: {}", fs::read_to_string(folder.join("log")).unwrap());
+    }
+
+    /// Its host and port.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// `ADDRESS/NAME`.
+    pub fn name(&self, name: &str) -> String {
+        format!("{}/{name}", self.address)
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Makes an authority `ca.crt`, and `server.crt` with `server.key` for 127.0.0.1, in `folder`.
+pub fn certificates(folder: &Path) {
+    fs::create_dir_all(folder).unwrap();
+    fs::write(folder.join("san"), "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n").unwrap();
+    let run = |arguments: &str| {
+        let mut command = Command::new("openssl");
+        Run::of(command.args(arguments.split(' ')).current_dir(folder)).success();
+    };
+    run(
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=authority -keyout ca.key -out ca.crt",
+    );
+    run(
+        "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=registry -keyout server.key -out server.csr",
+    );
+    run(
+        "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -extfile san -out server.crt",
+    );
+}
+
+fn configuration_of(folder: &Path, address: &str, options: &RegistryOptions) -> String {
+    let folder_text = folder.display();
+    let mut text = format!(
+        "version: 0.1\nlog: {{level: warn}}\nstorage:\n  filesystem: {{rootdirectory: {folder_text}/data}}\n  \
+         delete: {{enabled: true}}\nhttp:\n  addr: {address}\n  secret: test\n"
+    );
+    if let Some(tls) = &options.tls {
+        let tls = tls.display();
+        text += &format!("  tls: {{certificate: {tls}/server.crt, key: {tls}/server.key}}\n");
+    }
+    if options.password {
+        fs::write(folder.join("htpasswd"), HTPASSWD).unwrap();
+        text += &format!("auth:\n  htpasswd: {{realm: test, path: {folder_text}/htpasswd}}\n");
+    }
+    if let Some((server, certificate)) = &options.tokens {
+        text += &format!(
+            "auth:\n  token: {{realm: '{server}', service: test, issuer: test, rootcertbundle: {}}}\n",
+            certificate.display()
+        );
+    }
+    if let Some(upstream) = &options.mirrors {
+        text += &format!("proxy: {{remoteurl: 'http://{upstream}'}}\n");
+    }
+    text
+}
