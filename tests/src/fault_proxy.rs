@@ -10,6 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 const BUFFER: usize = 64 << 10;
+/// What a client that tries TLS begins with. It learns at once that there is none.
+const TLS_HANDSHAKE: u8 = 0x16;
 /// How long a stalled connection is held.
 const STALL: Duration = Duration::from_secs(30);
 
@@ -197,6 +199,9 @@ fn read_head(stream: &mut TcpStream) -> Option<Vec<u8>> {
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") {
         stream.read_exact(&mut byte).ok()?;
+        if head.is_empty() && byte[0] == TLS_HANDSHAKE {
+            return None;
+        }
         head.push(byte[0]);
     }
     Some(head)

@@ -79,7 +79,9 @@ impl<'a> Call<'a> {
             return Ok(answer);
         }
         let second = authorization(client, host, &self)?;
-        if second == first { Ok(answer) } else { self.follow(client, host, second.as_deref()) }
+        // A password that was refused is not sent again; a token is a new one.
+        let is_new = second != first || matches!(host.challenge(), Some(Challenge::Bearer(_)));
+        if is_new { self.follow(client, host, second.as_deref()) } else { Ok(answer) }
     }
 
     /// Sends it, and goes where it is sent. Credentials stay at the registry.

@@ -44,7 +44,9 @@ impl Host {
             let base =
                 Url { scheme: *scheme, authority: authority.to_lowercase(), target: "/v2/".to_owned() };
             let agent = client.agent(&base, &[&endpoint.host], endpoint.insecure, Reach::Chosen)?;
-            match Self::ping(client, &agent, &base, &endpoint.host) {
+            // Without TLS there is another way to try.
+            let retries = !(endpoint.insecure && *scheme == Scheme::Https);
+            match Self::ping(client, &agent, &base, &endpoint.host, retries) {
                 Ok(challenge) => {
                     return Ok(Self {
                         name: endpoint.host.clone(),
@@ -67,6 +69,7 @@ impl Host {
         agent: &Agent,
         base: &Url,
         name: &str,
+        retries: bool,
     ) -> Result<Option<Challenge>, RegistryError> {
         let attempt = || {
             let request = ureq::http::Request::builder().method(Method::GET).uri(base.to_string()).body(());
@@ -78,7 +81,7 @@ impl Host {
         };
         let response = match attempt() {
             // A connection that broke may be an accident; two are a server that is not there.
-            Err(error) if is_transient(&error) => {
+            Err(error) if is_transient(&error) && retries => {
                 client.pause(PAUSE)?;
                 attempt()?
             }
