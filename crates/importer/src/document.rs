@@ -74,7 +74,7 @@ impl Descriptor {
 #[derive(Debug)]
 pub(crate) enum Document {
     Index(Index),
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
 }
 
 /// A list of images, or of other indexes.
@@ -129,7 +129,9 @@ impl Document {
             MediaType::Index if shape.layers.is_none() && shape.config.is_none() => {
                 Ok(Self::Index(parse_json(path, bytes)?))
             }
-            MediaType::Manifest if shape.manifests.is_none() => Ok(Self::Manifest(parse_json(path, bytes)?)),
+            MediaType::Manifest if shape.manifests.is_none() => {
+                Ok(Self::Manifest(Box::new(parse_json(path, bytes)?)))
+            }
             MediaType::Index | MediaType::Manifest => {
                 Err(invalid("its content does not fit the media type that it is referred to with"))
             }

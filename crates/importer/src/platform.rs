@@ -118,11 +118,10 @@ fn read(
 ) -> Result<Candidate, ImportError> {
     let path = blob_path(&descriptor.digest);
     let bytes = described_document(source, descriptor, options.limits.document)?;
-    let Document::Manifest(Manifest { config, layers, annotations }) =
-        Document::parse(&path, &bytes, &descriptor.media_type)?
-    else {
+    let Document::Manifest(manifest) = Document::parse(&path, &bytes, &descriptor.media_type)? else {
         return Err(unsupported(path, &descriptor.media_type));
     };
+    let Manifest { config, layers, annotations } = *manifest;
     if config.media_type != MediaType::Config {
         return Err(unsupported(blob_path(&config.digest), &config.media_type));
     }
