@@ -5,6 +5,7 @@
 mod against_docker;
 mod archives;
 mod cache;
+mod calls;
 mod cases;
 mod commands;
 mod contexts;

@@ -3,8 +3,8 @@
 //! Source: BuildKit's `frontend/subrequests/lint`
 
 use lbuild_builder::{BuildError, Checked};
-use lbuild_parser::Diagnostic;
 use lbuild_parser::lint::Rule;
+use lbuild_parser::{Diagnostic, Span};
 use serde::Serialize;
 
 use super::Text;
@@ -54,7 +54,9 @@ impl Answer {
     pub fn new(checked: &Checked, source: &Source, dockerfile: &[u8]) -> Self {
         let mut found: Vec<&Diagnostic> = checked.warnings.iter().collect();
         found.sort_by_key(|warning| warning.span);
-        let warnings: Vec<Warning> = found.into_iter().map(|found| Warning::new(found, source)).collect();
+        let instructions = instructions(dockerfile);
+        let warning = |found| Warning::new(found, source, &instructions);
+        let warnings: Vec<Warning> = found.into_iter().map(warning).collect();
         let info = SourceInfo {
             filename: source.name().to_owned(),
             data: go::bytes(dockerfile),
@@ -69,18 +71,37 @@ impl Answer {
 }
 
 impl Warning {
-    fn new(found: &Diagnostic, source: &Source) -> Self {
+    /// The finding with the place of its whole instruction, which is all that BuildKit knows of.
+    fn new(found: &Diagnostic, source: &Source, instructions: &[Span]) -> Self {
         let rule = found.rule.unwrap_or_default();
+        let instruction = |span: Span| {
+            let around = |whole: &&Span| whole.start <= span.start && span.end <= whole.end;
+            instructions.iter().find(around).copied().unwrap_or(span)
+        };
+        let span = match rule == Rule::NoEmptyContinuation.name() {
+            true => found.span,
+            false => found.span.map(instruction),
+        };
         let description = Rule::ALL.into_iter().find(|known| known.name() == rule).map(Rule::description);
         Self {
             rule_name: rule,
             description: description.unwrap_or_default(),
             url: found.url.unwrap_or_default(),
             detail: found.message.clone(),
-            location: Location::new(source, found.span),
-            excerpt: found.span.map(|span| source.excerpt(span)).unwrap_or_default(),
+            location: Location::new(source, span),
+            excerpt: span.map(|span| source.excerpt(span)).unwrap_or_default(),
         }
     }
+}
+
+/// Where the instructions stand, if the file is right.
+fn instructions(dockerfile: &[u8]) -> Vec<Span> {
+    let Ok(dockerfile) = lbuild_parser::parse(dockerfile) else { return Vec::new() };
+    let globals = dockerfile.global_args.iter().map(|(_, span)| *span);
+    let stages = dockerfile.stages.iter();
+    let steps =
+        stages.flat_map(|stage| std::iter::once(stage.span).chain(stage.steps.iter().map(|step| step.span)));
+    globals.chain(steps).collect()
 }
 
 impl Failure {
@@ -111,14 +132,15 @@ impl Text for Answer {
             }
             text.push_str(&format!("\n{}\n{}", warning.detail, warning.excerpt));
         }
+        if self.error.is_some() {
+            text.push('\n');
+        }
         text
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use lbuild_parser::Span;
-
     use super::*;
 
     const DOCKERFILE: &[u8] = b"FROM a\nMAINTAINER me\nRUN b\nRUN c\n";

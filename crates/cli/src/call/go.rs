@@ -64,13 +64,11 @@ struct Position {
 }
 
 impl Location {
-    /// The lines of `span`; none for the file as a whole.
+    /// The lines of `span`, each a range of its own; none for the file as a whole.
     pub fn new(source: &Source, span: Option<Span>) -> Self {
-        let range = |span| {
-            let (start, end) = source.lines(span);
-            Range { start: Position { line: start }, end: Position { line: end } }
-        };
-        Self { ranges: span.map(range).into_iter().collect() }
+        let lines = span.map(|span| source.lines(span)).map(|(first, last)| first..=last);
+        let range = |line| Range { start: Position { line }, end: Position { line } };
+        Self { ranges: lines.into_iter().flatten().map(range).collect() }
     }
 }
 
@@ -101,7 +99,13 @@ mod tests {
         let source = Source::new("Dockerfile", b"FROM a\nRUN b \\\n  c\nRUN d\n");
         let places = [
             (None, json!({})),
-            (Some(Span::new(7..18)), json!({"ranges": [{"start": {"line": 2}, "end": {"line": 3}}]})),
+            (
+                Some(Span::new(7..18)),
+                json!({"ranges": [
+                    {"start": {"line": 2}, "end": {"line": 2}},
+                    {"start": {"line": 3}, "end": {"line": 3}},
+                ]}),
+            ),
         ];
         for (span, expected) in places {
             assert_eq!(serde_json::to_value(Location::new(&source, span)).unwrap(), expected);

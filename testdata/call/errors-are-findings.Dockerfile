@@ -1,0 +1,4 @@
+# check=error=true;skip=WorkdirRelativePath
+FROM scratch AS One
+WORKDIR relative
+CMD ["true"]

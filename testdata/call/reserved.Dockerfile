@@ -1,0 +1,3 @@
+FROM scratch AS context
+COPY a /
+copy b /
