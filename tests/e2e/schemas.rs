@@ -125,7 +125,11 @@ fn assert_structure(image: &Image) {
 
 #[test]
 fn the_schemas_refuse_wrong_documents() {
-    let Some(mut validator) = Validator::new() else { return };
+    let Some(mut validator) = Validator::new() else {
+        panic!(
+            "this test needs the OCI schemas; `cargo xtask test` does without it where they are not there"
+        );
+    };
     for (document, schema) in [
         (json!({"architecture": "amd64"}), "config-schema.json"),
         (json!({"schemaVersion": 2, "layers": "none"}), "image-manifest-schema.json"),

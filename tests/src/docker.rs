@@ -1,7 +1,7 @@
-//! A real Docker, which `cargo xtask test` starts for the tests.
+//! Real Dockers, which `cargo xtask test` starts for the tests.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -13,19 +13,34 @@ use crate::Run;
 pub struct Docker {
     client: String,
     host: String,
+    /// Where the client's plugins are told, if they are not where it looks.
+    config: Option<PathBuf>,
 }
 
 impl Docker {
-    /// The daemon that `LBUILD_TEST_DOCKER_HOST` names.
+    /// The system's own Docker, by the daemon that `LBUILD_TEST_DOCKER_HOST` names.
     ///
     /// # Panics
     /// Where none is named: a test that needs Docker fails without it.
     pub fn connect() -> Self {
-        let Ok(host) = std::env::var("LBUILD_TEST_DOCKER_HOST") else {
+        Self::by_variables("LBUILD_TEST_DOCKER")
+    }
+
+    /// A current Docker, by the daemon that `LBUILD_TEST_CURRENT_DOCKER_HOST` names.
+    ///
+    /// # Panics
+    /// Where none is named.
+    pub fn connect_to_current() -> Self {
+        Self::by_variables("LBUILD_TEST_CURRENT_DOCKER")
+    }
+
+    fn by_variables(prefix: &str) -> Self {
+        let Ok(host) = std::env::var(format!("{prefix}_HOST")) else {
             panic!("this test needs Docker: run `cargo xtask test`, which starts one");
         };
-        let client = std::env::var("LBUILD_TEST_DOCKER_CLIENT").unwrap_or_else(|_| "docker".to_owned());
-        Self { client, host }
+        let client = std::env::var(format!("{prefix}_CLIENT")).unwrap_or_else(|_| "docker".to_owned());
+        let config = std::env::var_os(format!("{prefix}_CONFIG")).map(PathBuf::from);
+        Self { client, host, config }
     }
 
     /// The client's program.
@@ -40,10 +55,16 @@ impl Docker {
 
     /// Runs a `docker` command to its end.
     pub fn docker<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Run {
+        Run::of(&mut self.command(arguments))
+    }
+
+    /// A `docker` command.
+    pub fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
         let mut command = Command::new(&self.client);
         command.args(["--host", &self.host]).args(arguments);
         command.env_remove("DOCKER_HOST").env_remove("DOCKER_CONTEXT");
-        Run::of(&mut command)
+        command.envs(self.config.as_ref().map(|config| ("DOCKER_CONFIG", config)));
+        command
     }
 
     /// `docker load`.

@@ -1,4 +1,4 @@
-//! A Docker daemon that belongs to the tests alone.
+//! Docker daemons that belong to the tests alone.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::command::{Failure, command, find_program, run_quietly};
+use crate::current_docker;
 use crate::packages;
 use crate::workspace;
 
@@ -17,34 +18,64 @@ const STOP_LIMIT: Duration = Duration::from_secs(20);
 /// that it does is seen outside. It ends with this value, and with this process however that ends.
 pub struct Dockerd {
     process: Child,
-    client: PathBuf,
+    programs: Programs,
     /// Its images, below cargo's target folder.
     data: PathBuf,
     /// Its sockets. In a short path, since a socket's path holds at most 107 bytes.
     run: PathBuf,
 }
 
+/// What a daemon and its client are started from.
+pub struct Programs {
+    /// Tells this daemon's folders from others'.
+    pub name: &'static str,
+    /// The daemon.
+    pub daemon: PathBuf,
+    /// The client.
+    pub client: PathBuf,
+    /// Where the daemon finds what it starts, before the system's folders; empty for there alone.
+    pub path: Vec<PathBuf>,
+    /// The client's configuration, for plugins that do not lie where it looks.
+    pub config: Option<PathBuf>,
+}
+
 impl Dockerd {
-    /// Installs Docker if it is missing, starts the daemon and waits until it answers.
+    /// Installs this system's Docker if it is missing, starts its daemon and waits until it answers.
     pub fn start() -> Result<Self, Failure> {
         packages::ensure(&packages::DOCKER)?;
-        let folder = workspace::target("test")?.join("docker");
-        let run = std::env::temp_dir().join(format!("lbuild-dockerd-{}", std::process::id()));
+        let (daemon, client) = (program("dockerd")?, program("docker")?);
+        Self::start_from(Programs { name: "docker", daemon, client, path: Vec::new(), config: None })
+    }
+
+    /// The same with the current Docker, which is unpacked below cargo's target folder.
+    pub fn start_current() -> Result<Self, Failure> {
+        packages::ensure(&packages::DOCKER)?;
+        Self::start_from(current_docker::get()?)
+    }
+
+    fn start_from(programs: Programs) -> Result<Self, Failure> {
+        let folder = workspace::target("test")?.join(programs.name);
+        let run = std::env::temp_dir().join(format!("lbuild-{}-{}", programs.name, std::process::id()));
         let data = folder.join("data");
         for stale in [&data, &run] {
             remove(stale)?;
             fs::create_dir_all(stale).map_err(Failure::of(format!("cannot make {}", stale.display())))?;
         }
         let log = folder.join("dockerd.log");
-        let process = spawn(&data, &run, &log)?;
-        let mut daemon = Self { process, client: program("docker")?, data, run };
+        let process = spawn(&programs, &data, &run, &log)?;
+        let mut daemon = Self { process, programs, data, run };
         daemon.wait_until_ready(&log)?;
         Ok(daemon)
     }
 
     /// The client beside the daemon.
     pub fn client(&self) -> &Path {
-        &self.client
+        &self.programs.client
+    }
+
+    /// The value of `DOCKER_CONFIG` for the client, if it needs one.
+    pub fn config(&self) -> Option<&Path> {
+        self.programs.config.as_deref()
     }
 
     /// The value of `DOCKER_HOST` that leads to the daemon.
@@ -61,7 +92,7 @@ impl Dockerd {
         let start = Instant::now();
         loop {
             if run_quietly(
-                command(&self.client, ["--host", &self.host(), "version"]).env_remove("DOCKER_HOST"),
+                command(&self.programs.client, ["--host", &self.host(), "version"]).env_remove("DOCKER_HOST"),
             )
             .is_ok()
             {
@@ -100,16 +131,21 @@ impl Drop for Dockerd {
     }
 }
 
-/// Starts the daemon, whatever this machine's own daemon is configured to. `setpriv` has the kernel end it when this process dies, even by SIGKILL.
-fn spawn(data: &Path, run: &Path, log: &Path) -> Result<Child, Failure> {
+/// Starts the daemon, whatever this machine's own daemon is configured to. `setpriv` has the kernel end it
+/// when this process dies, even by SIGKILL.
+fn spawn(programs: &Programs, data: &Path, run: &Path, log: &Path) -> Result<Child, Failure> {
     let log = File::create(log).map_err(Failure::of(format!("cannot write {}", log.display())))?;
     let configuration = run.join("daemon.json");
     fs::write(&configuration, "{}")
         .map_err(Failure::of(format!("cannot write {}", configuration.display())))?;
     let copy = log.try_clone().map_err(Failure::of("cannot open the daemon's log twice"))?;
+    let system = std::env::var_os("PATH").unwrap_or_default();
+    let path = programs.path.iter().cloned().chain(std::env::split_paths(&system));
+    let path = std::env::join_paths(path).map_err(Failure::of("a folder of the PATH cannot be one"))?;
     Command::new("unshare")
+        .env("PATH", path)
         .args(["--net", "--mount", "setpriv", "--pdeathsig", "TERM"])
-        .arg(program("dockerd")?)
+        .arg(&programs.daemon)
         .args(["--bridge=none", "--iptables=false", "--ip6tables=false", "--group="])
         .arg("--data-root")
         .arg(data)

@@ -10,6 +10,7 @@ mod cases;
 mod command;
 mod conformance;
 mod counts;
+mod current_docker;
 mod demo;
 mod deny;
 mod dockerd;

@@ -16,14 +16,32 @@ use crate::workspace::{self, cargo};
 /// The module that holds the tests which need Docker.
 const DOCKER_TESTS: &str = "against_docker::";
 
+/// Those of them that need a current one.
+const CURRENT_DOCKER_TESTS: &str = "against_docker::current::";
+
+/// The test that cannot fail where the conformance cases, and so the schemas, are not there.
+const SCHEMAS_TEST: &str = "schemas::the_schemas_refuse_wrong_documents";
+
 /// What is not tested where the conformance cases are not there; cargo hides what tests say of it.
 const NEED_CASES: [&str; 5] = [
     "the conformance cases",
     "lbuild-parser: the trees of real Dockerfiles, and BuildKit's tables of words",
     "lbuild-build-context: moby's table of ignore patterns",
-    "schemas::: validation by the OCI schemas, and that they refuse wrong documents",
+    "schemas::every_document_of_an_archive_is_valid: validation by the OCI schemas",
     "fuzz targets: seeds from the corpus (they run with those of testdata)",
 ];
+
+/// Tests that did not run, all for the same reason.
+struct NotRun {
+    reason: String,
+    names: Vec<String>,
+}
+
+/// The daemons that there are.
+struct Daemons {
+    installed: Option<Dockerd>,
+    current: Option<Dockerd>,
+}
 
 /// Runs the tests whose names contain one of `filters`. Without filters, runs all of them, the
 /// conformance cases, and each fuzz target for a short time. Returns whether none failed.
@@ -31,17 +49,44 @@ pub fn run(without_docker: bool, filters: &[String]) -> Result<bool, Failure> {
     packages::ensure(&packages::TEST_TOOLS)?;
     let lbuild = workspace::build_release()?;
     let fixtures = fixtures()?;
-    let docker = if without_docker { None } else { Some(Dockerd::start()?) };
+    let mut not_run = Vec::new();
+    let daemons = if without_docker {
+        let reason = "by --without-docker".to_owned();
+        not_run.push(NotRun { reason, names: names(DOCKER_TESTS)? });
+        Daemons { installed: None, current: None }
+    } else {
+        start_daemons(&mut not_run)?
+    };
+    if conformance::script().is_none() {
+        let mut names = names(SCHEMAS_TEST)?;
+        names.extend(NEED_CASES.map(str::to_owned));
+        not_run.push(NotRun { reason: "since there is no ../shared/conformance/check.py".to_owned(), names });
+    }
 
-    let mut counts = cargo_test(&lbuild, &fixtures, docker.as_ref(), filters)?;
-    drop(docker);
+    let mut counts = cargo_test(&lbuild, &fixtures, &daemons, filters)?;
+    drop(daemons);
     if filters.is_empty() {
-        counts += conformance(&lbuild)?;
+        if conformance::script().is_some() {
+            counts += conformance::run(&lbuild, &[])?;
+        }
         counts += fuzz::fuzz(&[], fuzz::SHORT)?;
     }
-    let skipped = if without_docker { tests_not_run()? } else { Vec::new() };
-    report(counts, &skipped);
+    report(counts, &not_run);
     Ok(counts.is_success())
+}
+
+/// Starts both daemons. That a current one cannot be had is no failure, and told.
+fn start_daemons(not_run: &mut Vec<NotRun>) -> Result<Daemons, Failure> {
+    let installed = Some(Dockerd::start()?);
+    let current = match Dockerd::start_current() {
+        Ok(current) => Some(current),
+        Err(Failure(reason)) => {
+            let reason = format!("since a current Docker cannot be had: {}", reason.trim());
+            not_run.push(NotRun { reason, names: names(CURRENT_DOCKER_TESTS)? });
+            None
+        }
+    };
+    Ok(Daemons { installed, current })
 }
 
 /// The folder with the root file systems that the tests build from, made once.
@@ -60,13 +105,13 @@ fn fixtures() -> Result<PathBuf, Failure> {
 fn cargo_test(
     lbuild: &Path,
     fixtures: &Path,
-    docker: Option<&Dockerd>,
+    daemons: &Daemons,
     filters: &[String],
 ) -> Result<Counts, Failure> {
     let mut command = cargo();
     command.args(["test", "--workspace", "--no-fail-fast", "--"]).args(filters);
     command.env("LBUILD_BIN", lbuild).env("LBUILD_TEST_FIXTURES", fixtures);
-    match docker {
+    match &daemons.installed {
         Some(docker) => {
             command.env("LBUILD_TEST_DOCKER_CLIENT", docker.client());
             command.env("LBUILD_TEST_DOCKER_HOST", docker.host());
@@ -74,6 +119,19 @@ fn cargo_test(
         None => {
             command.args(["--skip", DOCKER_TESTS]);
         }
+    }
+    match &daemons.current {
+        Some(docker) => {
+            command.env("LBUILD_TEST_CURRENT_DOCKER_CLIENT", docker.client());
+            command.env("LBUILD_TEST_CURRENT_DOCKER_HOST", docker.host());
+            command.envs(docker.config().map(|config| ("LBUILD_TEST_CURRENT_DOCKER_CONFIG", config)));
+        }
+        None => {
+            command.args(["--skip", CURRENT_DOCKER_TESTS]);
+        }
+    }
+    if conformance::script().is_none() {
+        command.args(["--skip", SCHEMAS_TEST]);
     }
     let (mut counts, success) = count_results(&mut command)?;
     if !success && counts.failed == 0 {
@@ -103,40 +161,24 @@ fn count_results(command: &mut Command) -> Result<(Counts, bool), Failure> {
     Ok((counts, status.success()))
 }
 
-/// Runs the conformance cases, or says that they are not here.
-fn conformance(lbuild: &Path) -> Result<Counts, Failure> {
-    if conformance::script().is_none() {
-        println!("NOT RUN, since there is no ../shared/conformance/check.py:");
-        NEED_CASES.iter().for_each(|tests| println!("    {tests}"));
-        return Ok(Counts::default());
-    }
-    conformance::run(lbuild, &[])
-}
-
-/// The names of the tests that need Docker.
-fn tests_not_run() -> Result<Vec<String>, Failure> {
-    let listing = run_quietly(
-        cargo().args(["test", "--quiet", "--package", "lbuild-tests", "--test", "e2e", "--"]).args([
-            "--list",
-            "--format",
-            "terse",
-            DOCKER_TESTS,
-        ]),
-    )?;
+/// The names of the end-to-end tests that have `part` in theirs.
+fn names(part: &str) -> Result<Vec<String>, Failure> {
+    let mut command = cargo();
+    command.args(["test", "--quiet", "--package", "lbuild-tests", "--test", "e2e", "--"]);
+    let listing = run_quietly(command.args(["--list", "--format", "terse", part]))?;
     Ok(listing.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
 }
 
-fn report(counts: Counts, skipped: &[String]) {
+fn report(counts: Counts, not_run: &[NotRun]) {
     let Counts { passed, failed } = counts;
-    if skipped.is_empty() {
-        println!("\n{passed} passed, {failed} failed");
-        return;
+    for NotRun { reason, names } in not_run {
+        println!("\nNOT RUN, {reason}:");
+        names.iter().for_each(|name| println!("    {name}"));
     }
-    println!("\nnot run, since they need Docker:");
-    for name in skipped {
-        println!("    {name}");
+    match not_run.iter().map(|not_run| not_run.names.len()).sum::<usize>() {
+        0 => println!("\n{passed} passed, {failed} failed"),
+        skipped => println!("\n{passed} passed, {failed} failed, {skipped} not run"),
     }
-    println!("\n{passed} passed, {failed} failed, {} skipped", skipped.len());
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod cases;
 mod confinement;
+mod current;
 mod language;
 mod outputs;
 mod unprivileged;
