@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Which of our crates each of them may depend on.
-const ALLOWED: [(&str, &[&str]); 15] = [
+const ALLOWED: [(&str, &[&str]); 16] = [
     ("parser", &[]),
     ("oci", &[]),
     ("confined", &[]),
@@ -18,6 +18,7 @@ const ALLOWED: [(&str, &[&str]); 15] = [
     ("layer-store", &["archive", "confined", "oci"]),
     ("importer", &["archive", "confined", "docker", "layer-store", "oci", "registry"]),
     ("exporter", &["archive", "confined", "docker", "layer-store", "oci", "registry"]),
+    ("shared-cache", &["exporter", "layer-store", "oci", "registry"]),
     (
         "builder",
         &[
@@ -30,6 +31,7 @@ const ALLOWED: [(&str, &[&str]); 15] = [
             "parser",
             "registry",
             "runner",
+            "shared-cache",
         ],
     ),
     (
@@ -45,6 +47,7 @@ const ALLOWED: [(&str, &[&str]); 15] = [
             "parser",
             "registry",
             "runner",
+            "shared-cache",
         ],
     ),
     ("tests", &[]),

@@ -26,6 +26,7 @@ mod registries;
 mod reproducible;
 mod rootless;
 mod schemas;
+mod shared_cache;
 mod side_by_side;
 mod traps;
 mod usage;

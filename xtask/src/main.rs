@@ -18,6 +18,7 @@ mod faults;
 mod fuzz;
 mod packages;
 mod rootfs;
+mod scale;
 mod seeds;
 mod suite;
 mod threats;
@@ -64,6 +65,11 @@ Usage:
       the next build must be right each time. About half an hour; --short, less
       than a minute. Needs root.
 
+  cargo xtask scale
+      Eight builders, each with its own store and network namespace, build the
+      same monorepo at once with one cache in a registry; a ninth gets all of
+      it. Prints the figures of docs/scale.md. Needs root.
+
   cargo xtask deny
       Check the dependencies' licences and sources by deny.toml; installs
       cargo-deny if it is missing.
@@ -105,6 +111,7 @@ fn dispatch(arguments: &[String]) -> Result<bool, Failure> {
         }
         "threats" => threats::run(rest),
         "faults" => faults::run(faults_amount(rest)?),
+        "scale" => scale::simulate(),
         "deny" => deny::check().map(|()| true),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");

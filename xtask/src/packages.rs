@@ -38,6 +38,12 @@ pub const TEST_TOOLS: [Package; 15] = [
 pub const BENCH_TOOLS: [Package; 3] =
     [MMDEBSTRAP, Package { name: "buildah", program: "buildah" }, Package { name: "time", program: "time" }];
 
+/// What the simulation of many machines needs.
+pub const SCALE: [Package; 2] = [
+    Package { name: "docker-registry", program: "docker-registry" },
+    Package { name: "iproute2", program: "ip" },
+];
+
 /// The Docker daemon and client, and the runtime that the daemon uses.
 pub const DOCKER: [Package; 2] =
     [Package { name: "docker.io", program: "dockerd" }, Package { name: "runc", program: "runc" }];

@@ -8,7 +8,7 @@ use lbuild_oci::{Digest, ImageConfig, json};
 use crate::key::{Key, Record};
 use crate::request::{BuildRequest, CacheUse};
 use crate::state::StageState;
-use crate::{BuildError, time};
+use crate::{BuildError, shared, time};
 
 /// Completes the configuration and puts the image into the store.
 ///
@@ -55,14 +55,23 @@ fn created(
 ) -> String {
     let undated = ImageConfig { created: None, ..config.clone() };
     let key = Key::new("image", layers).with("configuration", Digest::of(json::canonical(&undated)));
+    let is_allowed = request.cache != CacheUse::None;
+    let shared = request.shared_cache.as_deref();
     let known = store.cache_get(&key.digest()).as_deref().and_then(Record::from_bytes);
-    if let (Some(record), true) = (known, request.cache != CacheUse::None) {
-        return record.created;
+    let known = known.or_else(|| shared::find(store, shared?, &key, layers).ok().flatten());
+    let record = match known.filter(|_| is_allowed) {
+        Some(record) => record,
+        None => {
+            let record = Record { key, layer: None, created: time::now(), seconds: 0.0, files: None };
+            store.cache_put(&record.key.digest(), record.to_bytes(), layers);
+            record
+        }
+    };
+    if let Some(shared) = shared {
+        // Another machine that has all the steps from here then makes the same image.
+        shared.write_now(store, &shared::entry(&record, true, !is_allowed, None));
     }
-    let created = time::now();
-    let record = Record { key, layer: None, created: created.clone(), seconds: 0.0, files: None };
-    store.cache_put(&record.key.digest(), record.to_bytes(), layers);
-    created
+    record.created
 }
 
 /// Dates the image, and those of our entries in its history that no step dated: instructions

@@ -32,6 +32,7 @@ mod prepared;
 mod problem;
 mod report;
 mod request;
+mod shared;
 mod shell;
 mod solve;
 mod state;
@@ -48,6 +49,7 @@ use lbuild_layer_store::{ImageRecord, Store, StoreError};
 use lbuild_oci::ImageConfig;
 use lbuild_parser::Diagnostic;
 pub use lbuild_runner::{Cancel, Exit, RunError};
+use lbuild_shared_cache::Written;
 
 pub use access::git_access;
 pub use copy::{ModeChange, ModeError};
@@ -79,6 +81,8 @@ pub struct BuildOutcome {
     pub executed: usize,
     /// Steps that came from the cache.
     pub cached: usize,
+    /// What was written to shared caches.
+    pub shared: Written,
 }
 
 /// Builds what `request` asks for and puts the image into `store`.
@@ -145,12 +149,50 @@ pub fn build_or_keep(
     outcome
 }
 
+/// Solves until no step's layer turns out to be lost.
 fn solve(build: Build<'_>) -> Result<BuildOutcome, BuildError> {
-    let solved = Solver::new(build).solve()?;
-    let (image, config) = event::timed(build.events, None, "keep the image", || {
-        finish::finish(build.store, build.request, solved.state)
-    })?;
-    Ok(BuildOutcome { image, config, executed: solved.executed, cached: solved.cached })
+    let Build { store, request, .. } = build;
+    let mut executed = 0;
+    loop {
+        let solved = Solver::new(build).solve();
+        executed += solved.as_ref().map_or(0, |solved| solved.executed);
+        let cached = solved.as_ref().map_or(0, |solved| solved.cached);
+        let finished = solved.and_then(|solved| {
+            if request.needs_layers {
+                event::timed(build.events, None, "fetch", || store.fetch_layers(&solved.state.layers))?;
+            }
+            event::timed(build.events, None, "keep the image", || {
+                finish::finish(store, request, solved.state)
+            })
+        });
+        match finished {
+            Ok((image, config)) => {
+                let shared = request.shared_cache.as_ref().map(|cache| cache.written()).unwrap_or_default();
+                return Ok(BuildOutcome { image, config, executed, cached, shared });
+            }
+            Err(error) => begin_anew(&build, error)?,
+        }
+    }
+}
+
+/// Makes ready for a build without a layer that is in a record and not to be had; other failures are
+/// given back.
+fn begin_anew(build: &Build<'_>, error: BuildError) -> Result<(), BuildError> {
+    let is_of_image = |layer| build.images.values().any(|image| image.rootfs.diff_ids.contains(&layer));
+    let layer = shared::lost_layer(&error).filter(|layer| !is_of_image(*layer));
+    let (Some(layer), false) = (layer, build.cancel.is_cancelled()) else { return Err(error) };
+    let mut reason: &dyn Error = &error;
+    while let Some(cause) = reason.source() {
+        reason = cause;
+    }
+    (build.events)(BuildEvent::Note(format!(
+        "layer {layer} cannot be fetched ({reason}); the step that makes it runs again"
+    )));
+    if let Some(cache) = &build.request.shared_cache {
+        cache.lose(layer);
+        cache.reopen();
+    }
+    Ok(())
 }
 
 fn remember(journal: &Journal<'_>, outcome: &Result<BuildOutcome, BuildError>) -> Result<(), StoreError> {

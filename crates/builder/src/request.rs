@@ -9,6 +9,7 @@ use std::{env, fmt, fs, io};
 use lbuild_build_context::Owners;
 use lbuild_layer_store::{ImageRecord, KeepBuilds, Store};
 use lbuild_oci::Platform;
+use lbuild_shared_cache::SharedCache;
 
 use crate::report::Subject;
 
@@ -51,6 +52,10 @@ pub struct BuildRequest {
     pub subject: Subject,
     /// How many builds are remembered.
     pub keep_builds: KeepBuilds,
+    /// `--cache-from` and `--cache-to`: what other machines recorded, and where this one records.
+    pub shared_cache: Option<Arc<SharedCache>>,
+    /// Whether the image's layers must be here in the end, and not only known by where they are.
+    pub needs_layers: bool,
 }
 
 /// Finds images in the store and elsewhere.
@@ -194,6 +199,8 @@ impl BuildRequest {
             images: None,
             subject: Subject::default(),
             keep_builds: KeepBuilds::default(),
+            shared_cache: None,
+            needs_layers: false,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lbuild_layer_store::{ActiveSnapshot, Store};
+use lbuild_layer_store::{ActiveSnapshot, StepLock, Store, StoreError};
 use lbuild_oci::{Digest, ImageConfig, Platform};
 use lbuild_parser::{Dockerfile, Instruction, Span};
 use lbuild_runner::Cancel;
@@ -24,6 +24,7 @@ use crate::metadata::{self, Scope};
 use crate::plan::{Base, Origin, Plan, Task};
 use crate::problem::Problem;
 use crate::request::{BuildRequest, CacheUse, NamedContext};
+use crate::shared;
 use crate::state::StageState;
 use crate::step::run::FailedStep;
 use crate::step::stubs::DefaultStubs;
@@ -53,13 +54,15 @@ pub(crate) struct Solver<'a> {
     pub stubs: DefaultStubs,
     steps: BTreeMap<(usize, usize), StepId>,
     results: Vec<Latch<StageResult>>,
-    permits: Permits,
+    pub permits: Permits,
     in_work: Mutex<HashMap<Digest, Arc<Mutex<()>>>>,
     started: Mutex<BTreeSet<StepId>>,
     failure: Mutex<Option<BuildError>>,
     finished: Finished,
     executed: AtomicUsize,
     cached: AtomicUsize,
+    /// Stages whose steps are in the resulting image.
+    pub final_stages: BTreeSet<usize>,
 }
 
 /// What a build is made of.
@@ -129,6 +132,7 @@ impl<'a> Solver<'a> {
             finished: Finished::new(plan.needed().len()),
             executed: AtomicUsize::new(0),
             cached: AtomicUsize::new(0),
+            final_stages: shared::final_stages(plan),
         }
     }
 
@@ -138,22 +142,7 @@ impl<'a> Solver<'a> {
     /// The first failure of any needed stage.
     pub fn solve(self) -> Result<Solved, BuildError> {
         // If a flush fails, so does the last one.
-        let (_, locks) = std::thread::scope(|scope| {
-            for stage in self.build.plan.needed() {
-                let solver = &self;
-                let work = move || {
-                    let ending = Ending { solver, stage };
-                    let result = solver.build_stage(stage);
-                    std::mem::forget(ending);
-                    solver.finish_stage(stage, result);
-                };
-                if let Err(error) = std::thread::Builder::new().spawn_scoped(scope, work) {
-                    let what = format!("cannot start a thread for stage {stage}");
-                    self.finish_stage(stage, Err(BuildError::io(what)(error)));
-                }
-            }
-            self.finished.keep(self.build.store)
-        });
+        let (_, locks) = std::thread::scope(|scope| self.write_shared(scope, || self.solve_stages()));
         self.build.contexts.save_memo();
         // What was finished before a failure is worth keeping too.
         let flushed = event::timed(self.build.events, None, "sync", || self.build.store.flush());
@@ -170,6 +159,32 @@ impl<'a> Solver<'a> {
         })
     }
 
+    /// Builds all needed stages to their ends, and makes durable what they make; returns how the last flush
+    /// ended, and the locks that end with the next one.
+    fn solve_stages(&self) -> (Result<(), StoreError>, Vec<StepLock>) {
+        std::thread::scope(|scope| {
+            for stage in self.build.plan.needed() {
+                let work = move || {
+                    let ending = Ending { solver: self, stage };
+                    let result = self.build_stage(stage);
+                    std::mem::forget(ending);
+                    self.finish_stage(stage, result);
+                };
+                if let Err(error) = std::thread::Builder::new().spawn_scoped(scope, work) {
+                    let what = format!("cannot start a thread for stage {stage}");
+                    self.finish_stage(stage, Err(BuildError::io(what)(error)));
+                }
+            }
+            self.finished.keep(self.build.store)
+        })
+    }
+
+    /// Whether the user ended the build, rather than a step.
+    pub fn is_interrupted(&self) -> bool {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        self.build.cancel.is_cancelled() && matches!(*failure, None | Some(BuildError::Interrupted))
+    }
+
     /// Tells those who wait how the stage ended; the first failure ends the whole build.
     fn finish_stage(&self, stage: usize, result: Result<StageState, BuildError>) {
         let result = match result {
@@ -180,10 +195,14 @@ impl<'a> Solver<'a> {
                 let is_interrupted = failure.is_none() && self.build.cancel.is_cancelled();
                 let error = if is_interrupted { BuildError::Interrupted } else { error };
                 // A stage that only stopped because another one failed must not hide why.
+                let is_lost = shared::lost_layer(&error).is_some();
                 if failure.as_ref().is_none_or(|known| matches!(known, BuildError::Interrupted)) {
                     *failure = Some(error);
                 }
-                self.build.cancel.cancel();
+                // Then the build begins anew, and what the other stages make is of use.
+                if !is_lost {
+                    self.build.cancel.cancel();
+                }
                 None
             }
         };

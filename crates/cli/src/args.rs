@@ -2,6 +2,7 @@
 
 mod archive_limit;
 mod build;
+mod cache;
 mod context_source;
 pub mod csv;
 mod looking;
@@ -16,6 +17,7 @@ use lbuild_layer_store::ArchiveLimits;
 use lbuild_oci::Reference;
 
 pub use build::{BuildArgs, OnFailure, ProgressStyle, Pull};
+pub use cache::{CachePlace, CachePruneArgs, CacheSpec};
 pub use context_source::ContextSource;
 pub use looking::{LogsArgs, ShellArgs, WhyArgs};
 pub use space::{
@@ -502,8 +504,9 @@ mod tests {
         let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
         let Command::Build(build) = cli.command else { panic!("not a build: {cli:?}") };
         assert_eq!(build.tags.len(), 2);
+        assert_eq!(build.cache_from.len(), 1);
         assert_eq!(build.memory, Some(1 << 30));
-        assert_eq!(build.ignored.without_effect(), ["--cache-from", "--cpu-shares"]);
+        assert_eq!(build.ignored.without_effect(), ["--cpu-shares"]);
     }
 
     #[test]

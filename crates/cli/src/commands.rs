@@ -2,6 +2,7 @@
 
 mod build;
 mod cache;
+mod cache_prune;
 mod check;
 mod completions;
 mod context;
@@ -28,7 +29,7 @@ mod why;
 
 use lbuild_layer_store::{ImageRecord, Store};
 
-use crate::args::{Cli, Command};
+use crate::args::{CacheCommand, Cli, Command};
 use crate::failure::Failure;
 use crate::root;
 
@@ -38,6 +39,7 @@ pub fn run(Cli { global, command }: Cli) -> Result<(), Failure> {
     match command {
         Command::Build(args) => build::run(&global, *args),
         Command::Check(args) => check::run(&store()?, &args),
+        Command::Cache(CacheCommand::Prune(args)) => cache_prune::run(&args),
         Command::Context(command) => context::run(&command),
         Command::Images(args) => images::run(&store()?, &args),
         Command::Inspect(args) => inspect::run(&store()?, &args),

@@ -17,6 +17,8 @@ pub enum Exit {
     Store,
     /// The program that `lbuild shell` ran ended with this status.
     Program(u8),
+    /// The image was made, and a shared cache could not be written.
+    Cache,
     /// A signal ended the command.
     Signal(i32),
 }
@@ -31,6 +33,7 @@ impl Exit {
             Self::Dockerfile => 3,
             Self::Store => 4,
             Self::Program(status) => status,
+            Self::Cache => 5,
             Self::Signal(signal) => {
                 u8::try_from(signal).map_or(u8::MAX, |signal| 128_u8.saturating_add(signal))
             }
@@ -52,5 +55,6 @@ Exit status:
   2    the command line is wrong
   3    the Dockerfile is wrong; nothing was run
   4    the store cannot be used: no permission, no space, damaged, or newer than this lbuild
+  5    the image was made, and a shared cache (--cache-to) could not be written
   101  an error in lbuild itself; please report it
   130  interrupted (Ctrl-C); 143: terminated";

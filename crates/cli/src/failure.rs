@@ -11,6 +11,7 @@ use lbuild_exporter::ExportError;
 use lbuild_importer::ImportError;
 use lbuild_layer_store::StoreError;
 use lbuild_registry::RegistryError;
+use lbuild_shared_cache::CacheError;
 
 use crate::diagnostics::{self, Source, Style};
 use crate::exit::Exit;
@@ -141,6 +142,17 @@ impl From<RemoteError> for Failure {
         let exit = if matches!(error, RemoteError::Options { .. }) { Exit::Usage } else { Exit::Failed };
         let help = error.help().map(str::to_owned);
         Self::Error { exit, error: Box::new(error), help }
+    }
+}
+
+impl From<CacheError> for Failure {
+    fn from(error: CacheError) -> Self {
+        let help = match &error {
+            CacheError::Registry(error) => error.help(),
+            CacheError::Io { source, .. } => advice(source),
+            _ => None,
+        };
+        Self::Error { exit: Exit::Failed, error: Box::new(error), help }
     }
 }
 

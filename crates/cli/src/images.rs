@@ -101,7 +101,7 @@ impl Images {
             return Ok(Some(known));
         }
         let client = self.client()?;
-        let pulled = registry::pull(store, &client, &name, Some(platform), false, self.tells)?;
+        let pulled = registry::pull(store, &client, &name, Some(platform), false, true, self.tells)?;
         Ok(Some(pulled.image))
     }
 

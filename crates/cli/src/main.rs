@@ -5,6 +5,7 @@
 
 mod args;
 mod aside;
+mod cache;
 mod call;
 mod commands;
 mod config;
@@ -14,6 +15,7 @@ mod dockerfile;
 mod exit;
 mod export;
 mod failure;
+mod fetch;
 mod images;
 mod output;
 mod progress;

@@ -27,13 +27,15 @@ pub fn client(cancel: Option<&Cancel>) -> Result<Client, RegistryError> {
     }
 }
 
-/// Pulls an image; people are told how far it is if `tells`.
+/// Pulls an image, its layers only when somebody looks into them if `is_lazy`; people are told how far it
+/// is if `tells`.
 pub fn pull(
     store: &Store,
     client: &Client,
     name: &Reference,
     platform: Option<&Platform>,
     allow_foreign_layers: bool,
+    is_lazy: bool,
     tells: bool,
 ) -> Result<Pulled, ImportError> {
     let news = News { name: name.familiar(), tells, state: Mutex::new((Instant::now(), 0)) };
@@ -41,6 +43,7 @@ pub fn pull(
         platform,
         limits: lbuild_importer::Limits::default(),
         allow_foreign_layers,
+        is_lazy,
         progress: &|event| news.event(event),
     };
     lbuild_importer::pull(store, client, name, &options)

@@ -3,6 +3,7 @@
 use std::env;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use lbuild_layer_store::{Ownership, Store, StoreOptions, Trees};
 use lbuild_runner::Standing;
@@ -10,6 +11,7 @@ use lbuild_runner::Standing;
 use crate::args::{GlobalArgs, Isolation};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::fetch::Fetch;
 
 /// Opens the store that the options name, or the user's own. An ordinary user enters a user namespace
 /// for that: to be called before there are threads.
@@ -23,7 +25,9 @@ pub fn open(global: &GlobalArgs) -> Result<Store, Failure> {
         trees: if standing == Standing::Bare { Trees::Copies } else { Trees::Overlays },
         archive_limits: global.archive_limit.unwrap_or_default(),
     };
-    Ok(Store::open(&root, options)?)
+    let store = Store::open(&root, options)?;
+    store.set_fetcher(Arc::new(Fetch::default()));
+    Ok(store)
 }
 
 /// The store's folder.

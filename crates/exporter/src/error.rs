@@ -27,6 +27,14 @@ pub enum ExportError {
         /// The layer.
         layer: DiffId,
     },
+    /// A layer that is to be compressed cannot be read.
+    #[error("cannot read layer {layer}")]
+    ReadLayer {
+        /// The layer.
+        layer: DiffId,
+        /// Why.
+        source: StoreError,
+    },
     /// The output cannot be written as an archive.
     #[error("cannot write the archive")]
     Archive(#[from] ArchiveError),

@@ -45,7 +45,7 @@ impl LayerPush<'_> {
         let pushed = match &layer.blob {
             Some(blob) if stays(&blob.media_type, self.options, Readers::All) => {
                 let (media_type, digest, size) = (blob.media_type.clone(), blob.digest, blob.size);
-                self.push_blob(Descriptor { media_type, digest, size })?
+                self.push_blob(Descriptor { media_type, digest, size }, diff_id)?
             }
             _ => self.push_compressed(&layer)?,
         };
@@ -58,14 +58,14 @@ impl LayerPush<'_> {
     }
 
     /// A layer that stays as it came.
-    fn push_blob(&self, descriptor: Descriptor) -> Result<PushedLayer, ExportError> {
+    fn push_blob(&self, descriptor: Descriptor, diff_id: &DiffId) -> Result<PushedLayer, ExportError> {
         let digest = descriptor.digest;
         let upload = match self.look(&digest)? {
             Found::Way(way) => return Ok(PushedLayer { descriptor, way }),
             Found::Upload(upload) => upload,
         };
         let mut missing = None;
-        let mut open = || match self.store.open_blob(&digest) {
+        let mut open = || match self.store.layer_blob(diff_id) {
             Ok(file) => Ok(Box::new(file) as Box<dyn Read>),
             Err(error) => {
                 missing = Some(error);

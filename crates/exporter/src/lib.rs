@@ -29,6 +29,6 @@ pub use docker::{DockerLoad, docker_load};
 pub use error::ExportError;
 pub use layout::write_oci_layout;
 pub use options::{Compression, ExportOptions, Written};
-pub use package::{Descriptor, Package, PackedLayer, manifest};
+pub use package::{Descriptor, Package, PackedLayer, compress_layer, manifest};
 pub use push::{MediaTypes, PushOptions, Pushed, push, push_layer};
 pub use rootfs::{write_rootfs_dir, write_rootfs_tar};

@@ -110,7 +110,7 @@ impl<'a> Package<'a> {
                     let layer = store.layer(diff_id).map_err(store_error)?;
                     let layer =
                         layer.ok_or(ExportError::MissingLayer { image: image.id, layer: *diff_id })?;
-                    pack(store, image, &layer, options, readers)?
+                    pack(store, &layer, options, readers)?
                 }
             };
             packed.insert(*diff_id, layers.len());
@@ -176,8 +176,8 @@ impl<'a> Package<'a> {
                 }
             }
             Content::Blob => {
-                let digest = &layer.descriptor.digest;
-                copy(self.store.open_blob(digest).map_err(store_error)?, layer, out)
+                let blob = self.store.layer_blob(&layer.diff_id).map_err(store_error)?;
+                copy(blob, layer, out)
             }
             Content::File(file) => {
                 let mut file = file.try_clone().map_err(|source| compress_error(layer.diff_id, source))?;
@@ -243,7 +243,6 @@ fn is_beyond_entry(error: &io::Error) -> bool {
 
 fn pack(
     store: &Store,
-    image: &ImageRecord,
     layer: &Layer,
     options: &ExportOptions,
     readers: Readers,
@@ -257,7 +256,10 @@ fn pack(
             let digest = *layer.diff_id.digest();
             (Descriptor { media_type: MediaType::Layer, digest, size: layer.size }, Content::Tar)
         }
-        (_, wanted) => compress(store, image, layer, wanted)?,
+        (_, wanted) => {
+            let (descriptor, file) = compress_layer(store, layer, wanted)?;
+            (descriptor, Content::File(file))
+        }
     };
     Ok(PackedLayer { descriptor, diff_id: layer.diff_id, content })
 }
@@ -275,14 +277,16 @@ pub(crate) fn stays(own: &MediaType, options: &ExportOptions, readers: Readers) 
 }
 
 /// Compresses a layer into a nameless file, since its digest must be known before it is written.
-fn compress(
+///
+/// # Errors
+/// [`ExportError::ReadLayer`], [`ExportError::Compress`].
+pub fn compress_layer(
     store: &Store,
-    image: &ImageRecord,
     layer: &Layer,
     compression: Compression,
-) -> Result<(Descriptor, Content), ExportError> {
+) -> Result<(Descriptor, File), ExportError> {
     let failed = |source| compress_error(layer.diff_id, source);
-    let store_error = |source| ExportError::Store { image: image.id, source };
+    let store_error = |source| ExportError::ReadLayer { layer: layer.diff_id, source };
     let directory = store.scratch().map_err(store_error)?;
     let file = tempfile::tempfile_in(directory).map_err(failed)?;
     let hashed = Hashed { output: BufWriter::with_capacity(128 << 10, file), hasher: Hasher::new() };
@@ -297,7 +301,7 @@ fn compress(
     let file = output.into_inner().map_err(|error| failed(error.into_error()))?;
     let size = hasher.written();
     let descriptor = Descriptor { media_type: compression.media_type(), digest: hasher.finish(), size };
-    Ok((descriptor, Content::File(file)))
+    Ok((descriptor, file))
 }
 
 fn compress_error(layer: DiffId, source: io::Error) -> ExportError {

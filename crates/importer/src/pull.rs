@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lbuild_layer_store::{ImageRecord, Store};
+use lbuild_layer_store::{Blob, BlobOrigin, ImageRecord, Layer, Store};
 use lbuild_oci::{Digest, MediaType, Platform, Reference};
 use lbuild_registry::{Client, Manifest, Repository, Version};
 use serde_json::{Value, json};
@@ -23,6 +23,8 @@ pub struct PullOptions<'a> {
     pub limits: Limits,
     /// Whether layers that the registry does not have may come from where the manifest says.
     pub allow_foreign_layers: bool,
+    /// Whether layers stay in the registry until somebody looks into them.
+    pub is_lazy: bool,
     /// Is told what happens, by several threads.
     pub progress: &'a (dyn Fn(PullEvent) + Sync),
 }
@@ -73,7 +75,13 @@ pub fn pull(
         None => None,
     };
     let (image, digest, was_here) = match known {
-        Some((image, digest)) => (image, digest, true),
+        Some((image, digest)) => {
+            if !options.is_lazy {
+                let fetched = store.fetch_layers(&image.layers);
+                fetched.map_err(|source| ImportError::Store { what: name.familiar(), source })?;
+            }
+            (image, digest, true)
+        }
         None => {
             let (loaded, digest) = fetch(store, &repository, version, options)?;
             let identity = digest_identity(&repository, &digest, options.platform);
@@ -138,6 +146,10 @@ fn fetch(
     let candidate = candidate(repository, &root, options)?;
     candidate.check_count()?;
     let wanted = wanted(&candidate);
+    if options.is_lazy && wanted.iter().all(|layer| layer.descriptor.urls.is_empty()) {
+        let layers = wanted.iter().map(|layer| elsewhere(store, repository, layer)).collect();
+        return Ok((kept(store, candidate, layers)?, root.digest));
+    }
     let bytes = wanted.iter().map(|layer| layer.descriptor.size).sum();
     (options.progress)(PullEvent::Found { digest: root.digest, layers: wanted.len(), bytes });
     let done = AtomicU64::new(0);
@@ -152,11 +164,26 @@ fn fetch(
         },
     };
     let layers = downloads.fetch_all(&wanted)?;
+    Ok((kept(store, candidate, layers)?, root.digest))
+}
+
+fn kept(store: &Store, candidate: Candidate, layers: Vec<Layer>) -> Result<Loaded, ImportError> {
     let verified = candidate.verified(store, layers)?;
     let unnamed = LoadOptions { is_unnamed: true, ..LoadOptions::default() };
     let mut loaded = record(store, vec![verified], &unnamed)?;
-    let loaded = loaded.pop().ok_or(ImportError::Unclear { count: 0 })?;
-    Ok((loaded, root.digest))
+    loaded.pop().ok_or(ImportError::Unclear { count: 0 })
+}
+
+/// A layer that stays where it is; images that are pushed to that registry take it from there.
+fn elsewhere(store: &Store, repository: &Repository, layer: &Wanted) -> Layer {
+    let Wanted { descriptor, diff_id } = layer;
+    let origin =
+        BlobOrigin { registry: repository.registry().to_owned(), repository: repository.path().to_owned() };
+    let blob =
+        Blob { digest: descriptor.digest, size: descriptor.size, media_type: descriptor.media_type.clone() };
+    let layer = Layer::elsewhere(*diff_id, blob, format!("registry:{}", repository.name()));
+    store.add_blob_origin(&descriptor.digest, &origin, diff_id);
+    layer
 }
 
 /// The image among those that `root` names, its manifest and configuration read.

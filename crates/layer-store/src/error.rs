@@ -76,6 +76,14 @@ pub enum StoreError {
     /// No layer of this digest is in the store.
     #[error("layer {0} is not in the store")]
     UnknownLayer(DiffId),
+    /// A layer is not here, and was not to be had from where it should be. The store has forgotten it.
+    #[error("layer {diff_id} cannot be fetched")]
+    Lost {
+        /// The layer.
+        diff_id: DiffId,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// No blob of this digest is in the store.
     #[error("blob {0} is not in the store")]
     UnknownBlob(Digest),

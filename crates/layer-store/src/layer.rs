@@ -14,6 +14,14 @@ use crate::seal::{self, Sink};
 use crate::snapshots::lock;
 use crate::{Store, StoreError, directory};
 
+/// Places that are kept for one layer.
+const MAX_SOURCES: usize = 4;
+
+/// Bounds on what a fetched layer may expand to, as on imported ones: uncompressed bytes for each byte,
+/// and all of them.
+const FOREIGN_RATIO: u64 = 2000;
+const FOREIGN_BYTES: u64 = 1 << 40;
+
 /// One layer of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layer {
@@ -30,6 +38,10 @@ pub struct Layer {
     /// What times in the tar were clamped to, in seconds since the Unix epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest_mtime: Option<i64>,
+    /// Where the blob can be fetched while it is not here, as the store's
+    /// [`Fetcher`](crate::Fetcher) understands it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<String>,
     /// The snapshot that the tar is reproduced from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) snapshot: Option<ChainId>,
@@ -39,7 +51,19 @@ impl Layer {
     /// A layer that came from elsewhere as `blob`; `size` is the length of its uncompressed tar in
     /// bytes.
     pub fn imported(diff_id: DiffId, size: u64, blob: Blob) -> Self {
-        Self { diff_id, size, entries: 0, blob: Some(blob), latest_mtime: None, snapshot: None }
+        let blob = Some(blob);
+        Self { diff_id, size, entries: 0, blob, latest_mtime: None, sources: Vec::new(), snapshot: None }
+    }
+
+    /// A layer whose `blob` is not here and can be fetched from `source`. What is said of it need not be
+    /// true: whoever reads it finds out.
+    pub fn elsewhere(diff_id: DiffId, blob: Blob, source: String) -> Self {
+        Self { sources: vec![source], ..Self::imported(diff_id, 0, blob) }
+    }
+
+    /// Whether every place of `other` is known.
+    fn has_sources(&self, other: &Self) -> bool {
+        other.sources.iter().all(|source| self.sources.contains(source))
     }
 }
 
@@ -88,26 +112,39 @@ pub enum LayerEntryKind {
 }
 
 impl Store {
-    /// Makes a layer known that came from elsewhere; durable at the next [`Store::flush`].
+    /// Makes a layer known that came from elsewhere, or that still is there; durable at the next
+    /// [`Store::flush`].
     ///
-    /// Its content is not looked at before it is needed, and then must have the layer's digest.
+    /// Its content is not looked at before it is needed, and then must have the layer's digest. A layer
+    /// that is here is not replaced.
     ///
     /// # Errors
-    /// [`StoreError::UnknownBlob`] if its blob is not here.
+    /// [`StoreError::UnknownBlob`] if its blob is neither here nor elsewhere.
     pub fn add_layer(&self, layer: &Layer) -> Result<(), StoreError> {
-        if let Some(blob) = &layer.blob
-            && !self.has_blob(&blob.digest)
-        {
+        let is_here = self.is_here(layer)?;
+        if let (Some(blob), false, true) = (&layer.blob, is_here, layer.sources.is_empty()) {
             return Err(StoreError::UnknownBlob(blob.digest));
         }
-        if self.layer(&layer.diff_id)?.is_none() {
-            self.hold([layer.diff_id.digest()])?;
-            lock(&self.pending).layers.insert(layer.diff_id, layer.clone());
+        let mut layer = layer.clone();
+        if let Some(known) = self.layer(&layer.diff_id)? {
+            let tells_nothing = !is_here && known.blob == layer.blob && known.has_sources(&layer);
+            if tells_nothing || self.is_here(&known)? {
+                return Ok(());
+            }
+            if known.blob == layer.blob {
+                let more = known.sources.iter().filter(|source| !layer.sources.contains(source));
+                let more: Vec<String> = more.cloned().collect();
+                layer.sources.extend(more);
+                layer.sources.truncate(MAX_SOURCES);
+            }
         }
+        self.hold([layer.diff_id.digest()])?;
+        lock(&self.layers).remove(&layer.diff_id);
+        lock(&self.pending).layers.insert(layer.diff_id, layer);
         Ok(())
     }
 
-    /// What is known of a layer; `None` also if its bytes are gone.
+    /// What is known of a layer, here or elsewhere; `None` also if its bytes are gone.
     ///
     /// # Errors
     /// [`StoreError::Io`].
@@ -135,9 +172,15 @@ impl Store {
     /// [`StoreError::DigestMismatch`] if what was written is not the layer: the disk damaged it. A layer
     /// that was packed here is then no longer known, so that the next build makes it again.
     pub fn write_layer_tar(&self, diff_id: &DiffId, output: &mut dyn Write) -> Result<u64, StoreError> {
-        let layer = self.known_layer(diff_id)?;
+        let layer = self.fetched(diff_id)?;
         let (actual, size) = match &layer.blob {
-            Some(blob) => self.decompress_to(&layer, blob, output)?,
+            Some(blob) => match self.decompress_to(&layer, blob, output) {
+                Err(StoreError::ReadLayer { source, .. }) if !layer.sources.is_empty() => {
+                    self.forget_elsewhere(&layer)?;
+                    return Err(StoreError::Lost { diff_id: *diff_id, source: source.into() });
+                }
+                result => result?,
+            },
             None => {
                 let mut sink = TarSink::new(Some(output));
                 self.replay(&layer, &mut sink)?;
@@ -147,6 +190,10 @@ impl Store {
         };
         if actual != diff_id.0 {
             self.forget_damaged(&layer)?;
+            if !layer.sources.is_empty() {
+                let reason = format!("what {} gave has the digest {actual}", layer.sources.join(" or "));
+                return Err(StoreError::Lost { diff_id: *diff_id, source: reason.into() });
+            }
             return Err(StoreError::DigestMismatch {
                 what: format!("layer {diff_id}"),
                 expected: diff_id.0,
@@ -161,7 +208,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::UnknownLayer`], [`StoreError::ReadLayer`].
     pub fn layer_entries(&self, diff_id: &DiffId) -> Result<Vec<LayerEntry>, StoreError> {
-        let layer = self.known_layer(diff_id)?;
+        let layer = self.fetched(diff_id)?;
         let Some(blob) = &layer.blob else {
             let mut sink = ListSink::default();
             self.replay(&layer, &mut sink)?;
@@ -180,8 +227,13 @@ impl Store {
         self.layer(diff_id)?.ok_or(StoreError::UnknownLayer(*diff_id))
     }
 
-    /// Whether the layer's tar can be had, whose source then stays.
+    /// Whether the layer's tar can be had, here or elsewhere.
     pub(crate) fn has_bytes(&self, layer: &Layer) -> Result<bool, StoreError> {
+        Ok(self.is_here(layer)? || layer.blob.is_some() && !layer.sources.is_empty())
+    }
+
+    /// Whether the layer's tar can be had without fetching anything; what it is made of then stays.
+    pub(crate) fn is_here(&self, layer: &Layer) -> Result<bool, StoreError> {
         match (&layer.blob, &layer.snapshot) {
             (Some(blob), _) => {
                 let looking = self.looking()?;
@@ -195,6 +247,9 @@ impl Store {
 
     /// Sets aside what no longer gives the layer's tar.
     fn forget_damaged(&self, layer: &Layer) -> Result<(), StoreError> {
+        if !layer.sources.is_empty() {
+            return self.forget_elsewhere(layer);
+        }
         const REASON: &str = "it is not what its layer's digest promises";
         match (&layer.blob, &layer.snapshot) {
             (Some(blob), _) => self.set_aside(&self.layout.blob(&blob.digest), REASON)?,
@@ -211,14 +266,17 @@ impl Store {
     fn open_tar(&self, layer: &Layer, blob: &Blob) -> Result<Box<dyn Read>, StoreError> {
         let file = self.open_blob(&blob.digest)?;
         let length = if layer.size == 0 { u64::MAX } else { layer.size.saturating_add(1) };
+        // Nobody decided that for a layer that was fetched.
+        let is_foreign = !layer.sources.is_empty();
         // An uncompressed tar may begin as compressed data does.
         if blob.media_type == MediaType::Layer {
             return Ok(Box::new(file.take(length)));
         }
-        let limits = Limits { ratio: u64::MAX, ..Limits::default() };
+        let ratio = if is_foreign { FOREIGN_RATIO } else { u64::MAX };
+        let limits = Limits { ratio, ..Limits::default() };
         let (_, tar) = lbuild_archive::decompress_within(file, &limits)
             .map_err(|error| read_error(&layer.diff_id, error))?;
-        Ok(Box::new(tar.take(length)))
+        Ok(Box::new(tar.take(if is_foreign { length.min(FOREIGN_BYTES) } else { length })))
     }
 
     fn decompress_to(

@@ -9,7 +9,7 @@
 //! compared with what lay below, stripped of what is no change, hashed as the tar it would be, and
 //! *becomes* the snapshot. The tar is not kept: it is made again from the snapshot whenever it is
 //! asked for, and checked. A layer from elsewhere is kept as it came and unpacked when it is first
-//! looked into.
+//! looked into; one that still *is* elsewhere ([`Layer::sources`]) is fetched then, by the [`Fetcher`].
 //!
 //! # On disk
 //!
@@ -48,6 +48,7 @@ mod copied;
 mod directory;
 mod disk_usage;
 mod error;
+mod fetch;
 mod format;
 mod image;
 mod inventory;
@@ -87,6 +88,7 @@ pub use changes::ChangedEntry;
 pub use check::{CheckReport, Finding};
 pub use disk_usage::{DiskUsage, ImageUsage};
 pub use error::StoreError;
+pub use fetch::Fetcher;
 pub use image::ImageRecord;
 pub use journal::{BuildName, KeepBuilds, LogWriter};
 pub use layer::{Blob, Layer, LayerEntry, LayerEntryKind};

@@ -261,12 +261,14 @@ impl Store {
             entries: packed.entries,
             blob: None,
             latest_mtime: options.latest_mtime,
+            sources: Vec::new(),
             snapshot: Some(chain),
         };
         self.stage(&layers, workspace, &layer)?;
         match self.layer(&packed.diff_id)? {
-            Some(known) => Ok(Some(known)),
-            None => {
+            Some(known) if self.is_here(&known)? => Ok(Some(known)),
+            _ => {
+                lock(&self.layers).remove(&layer.diff_id);
                 lock(&self.pending).layers.insert(layer.diff_id, layer.clone());
                 Ok(Some(layer))
             }

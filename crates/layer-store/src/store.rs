@@ -5,7 +5,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use lbuild_archive::Limits as ArchiveLimits;
 use lbuild_oci::{ChainId, DiffId, Digest};
@@ -13,6 +13,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cache::CacheRecord;
 use crate::error::OnPath;
+use crate::fetch::Fetcher;
 use crate::layout::Layout;
 use crate::lock::{Looking, StoreLock};
 use crate::overlay::{Lower, Overlay};
@@ -79,6 +80,10 @@ pub struct Store {
     pub(crate) pending: Mutex<Pending>,
     /// Layers whose records were read.
     pub(crate) layers: Mutex<HashMap<DiffId, Layer>>,
+    /// What fetches layers that are elsewhere.
+    pub(crate) fetcher: OnceLock<Arc<dyn Fetcher>>,
+    /// One lock for each blob that is being fetched.
+    pub(crate) fetching: Mutex<HashMap<Digest, Arc<Mutex<()>>>>,
     /// On an overlay: what the snapshots that were looked at delete.
     pub(crate) whiteouts: Mutex<HashMap<ChainId, Arc<[Vec<u8>]>>>,
     /// What was found damaged and not told yet.
@@ -168,6 +173,8 @@ impl Store {
             snapshots: Snapshots::default(),
             pending: Mutex::default(),
             layers: Mutex::default(),
+            fetcher: OnceLock::new(),
+            fetching: Mutex::default(),
             whiteouts: Mutex::default(),
             damage: Mutex::default(),
             set_aside: Mutex::default(),
@@ -228,7 +235,9 @@ impl Store {
             self.publish_layer(layer)?;
         }
         for (key, record) in cache {
-            record.write(&self.staging, &self.layout, &key)?;
+            if !record.is_from_elsewhere || !CacheRecord::is_known(&self.layout, &key) {
+                record.write(&self.staging, &self.layout, &key)?;
+            }
             let mut pending = lock(&self.pending);
             if pending.cache.get(&key).is_some_and(|latest| *latest == record) {
                 pending.cache.remove(&key);
@@ -278,7 +287,7 @@ impl Store {
         let other: Option<Layer> = record::read_json(&path)?;
         // Another process's record fits the snapshot that it named.
         let is_whole = match &other {
-            Some(other) => self.has_bytes(other)?,
+            Some(other) => self.is_here(other)? || !self.is_here(&layer)? && *other == layer,
             None => false,
         };
         if !is_whole {

@@ -18,6 +18,20 @@ impl Store {
     /// Unpacks those of `layers` that have no snapshot on what lies below them yet.
     pub(crate) fn unpack_missing(&self, layers: &[DiffId]) -> Result<(), StoreError> {
         let chains = self.snapshots.chains(layers);
+        let mut missing = Vec::new();
+        for (chain, layer) in chains.iter().zip(layers) {
+            if !self.has_snapshot(chain)? && !self.has_layer_here(layer)? {
+                missing.push(*layer);
+            }
+        }
+        std::thread::scope(|scope| {
+            // Layers come at the same time and are unpacked one upon the other.
+            self.prefetch(scope, &missing);
+            self.unpack_each(layers, &chains)
+        })
+    }
+
+    fn unpack_each(&self, layers: &[DiffId], chains: &[ChainId]) -> Result<(), StoreError> {
         for (index, chain) in chains.iter().enumerate() {
             if !self.has_snapshot(chain)? {
                 self.unpack(&layers[..=index], chain)?;
@@ -68,7 +82,12 @@ impl Store {
             return Ok(());
         }
         let Some(diff_id) = layers.last() else { return Ok(()) };
-        let directory = self.apply(layers, |output| self.write_layer_tar(diff_id, output).map(|_| ()))?;
+        let applied = self.apply(layers, |output| self.write_layer_tar(diff_id, output).map(|_| ()));
+        if applied.is_err() && self.known_layer(diff_id).is_ok_and(|layer| !layer.sources.is_empty()) {
+            // What cannot be unpacked may not be the layer at all.
+            self.write_layer_tar(diff_id, &mut std::io::sink())?;
+        }
+        let directory = applied?;
         self.hold([chain.digest()])?;
         self.snapshots.stage(&self.layout, *chain, directory);
         Ok(())

@@ -15,6 +15,7 @@ use crate::key::{Key, Record, RecordedLayer};
 use crate::problem::Problem;
 use crate::report::Fate;
 use crate::request::CacheUse;
+use crate::shared::{HeldClaim, Turn};
 use crate::state::StageState;
 use crate::{BuildError, time};
 
@@ -39,17 +40,24 @@ impl Step<'_> {
 }
 
 impl Solver<'_> {
-    /// The recorded result of `key`, if the stage may use it.
-    pub fn look_up(&self, stage: usize, key: &Key) -> Option<Record> {
+    /// The recorded result of `key` on top of `below`, if the stage may use it.
+    pub fn look_up(&self, stage: usize, key: &Key, below: &[DiffId]) -> Option<Record> {
         if !self.may_use_cache(stage) {
             return None;
         }
-        let found = self.build.store.cache_get(&key.digest());
-        crate::tell_damage(self.build.store, self.build.events);
-        Record::from_bytes(&found?)
+        self.look_up_here(stage, key).or_else(|| self.look_up_elsewhere(key, below))
     }
 
-    fn may_use_cache(&self, stage: usize) -> bool {
+    fn look_up_here(&self, stage: usize, key: &Key) -> Option<Record> {
+        let found = self.build.store.cache_get(&key.digest());
+        crate::tell_damage(self.build.store, self.build.events);
+        let record = Record::from_bytes(&found?)?;
+        self.share(stage, &record, self.no_claim());
+        Some(record)
+    }
+
+    /// Whether a stage's steps may come from a cache.
+    pub fn may_use_cache(&self, stage: usize) -> bool {
         match &self.build.request.cache {
             CacheUse::All | CacheUse::Only => true,
             CacheUse::None => false,
@@ -132,7 +140,7 @@ impl Solver<'_> {
         let same = self.in_work(step.key.digest());
         // Two stages with the same step wait for one result instead of making it twice.
         let _working = same.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(record) = self.recorded(place, &step.key) {
+        if let Some(record) = self.recorded(place, &step.key, below) {
             return Ok(Some(record));
         }
         let reasons = self.build.journal.explain(id, self.may_use_cache(place.stage), step.files);
@@ -147,14 +155,18 @@ impl Solver<'_> {
         }
         let lock = self.lock_step(place, &step.key)?;
         // Another build may have made it meanwhile.
-        if let Some(record) = self.recorded(place, &step.key) {
+        if let Some(record) = lock.as_ref().and_then(|_| self.look_up_here(place.stage, &step.key)) {
+            self.tell_cached(id, &record);
             return Ok(Some(record));
         }
+        let (_permit, claim) = match self.turn(place, &step.key, below)? {
+            Turn::Run(permit, claim) => (permit, claim),
+            Turn::Found(record) => {
+                self.tell_cached(id, &record);
+                return Ok(Some(record));
+            }
+        };
         self.emit(BuildEvent::Explained(id, reasons));
-        let _permit = self.permits.take();
-        if self.build.cancel.is_cancelled() {
-            return Err(BuildError::Interrupted);
-        }
         let began = Instant::now();
         let Executed { active, is_recordable } = self.timed(place.id, "work", || execute(state))?.into();
         let options = CommitOptions { latest_mtime: self.build.request.source_date_epoch };
@@ -173,6 +185,7 @@ impl Solver<'_> {
         let record = Record { key, layer, created, seconds: took.as_secs_f64(), files };
         if is_recordable {
             self.keep(below, &record, lock);
+            self.share(place.stage, &record, claim);
             if let Some(files) = step.files {
                 self.build.journal.keep_files(step.shown(), files)?;
             }
@@ -190,8 +203,8 @@ impl Solver<'_> {
     }
 
     /// The recorded result of a step, which then is done.
-    fn recorded(&self, place: StepPlace, key: &Key) -> Option<Record> {
-        let record = self.look_up(place.stage, key)?;
+    fn recorded(&self, place: StepPlace, key: &Key, below: &[DiffId]) -> Option<Record> {
+        let record = self.look_up(place.stage, key, below)?;
         self.tell_cached(place.id, &record);
         Some(record)
     }
@@ -218,10 +231,12 @@ impl Solver<'_> {
     }
 
     /// Records the result of `key` under another key as well.
-    pub fn alias(&self, key: &Key, alias: Key, below: &[DiffId]) {
+    pub fn alias(&self, stage: usize, key: &Key, alias: Key, below: &[DiffId]) {
         let recorded = self.build.store.cache_get(&key.digest());
         if let Some(record) = recorded.as_deref().and_then(Record::from_bytes) {
-            self.keep(below, &Record { key: alias, ..record }, None);
+            let record = Record { key: alias, ..record };
+            self.keep(below, &record, None);
+            self.share(stage, &record, self.no_claim());
         }
     }
 }

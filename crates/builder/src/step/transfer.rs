@@ -281,7 +281,7 @@ fn apply(
     let mut quick = quick_key(solver, place, state, &transfer)?;
     let shown = |key: Key, state: &StageState| Some(noted(key, state, &transfer));
     if let Some(quick) = &quick
-        && let Some(record) = solver.look_up(place.stage, quick)
+        && let Some(record) = solver.look_up(place.stage, quick, &state.layers)
     {
         // The same sources by identity: their content need not be read.
         let shown = shown(base_key(solver, state, &transfer), state);
@@ -330,7 +330,7 @@ fn apply(
         })?;
     }
     if let Some(quick) = quick {
-        solver.alias(&key, quick, &below);
+        solver.alias(place.stage, &key, quick, &below);
     }
     Ok(())
 }
@@ -347,7 +347,7 @@ fn linked(
     let (place, on_this_base) = (step.place, step.key.clone());
     // What is below does not decide what such a copy gives.
     let step = Step { shown: step.shown.map(|shown| shown.without("parent")), ..step };
-    if let Some(record) = solver.look_up(place.stage, &on_this_base) {
+    if let Some(record) = solver.look_up(place.stage, &on_this_base, &state.layers) {
         solver.step_recorded(state, step, record);
         return Ok(());
     }
@@ -374,7 +374,7 @@ fn linked(
         landing.prepare(active.root()).map_err(|error| at(Problem::from(error)))?;
         write(solver, place, transfer, &prepared, owner, active)
     })?;
-    solver.alias(&key, on_this_base, &below);
+    solver.alias(place.stage, &key, on_this_base, &below);
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use lbuild_builder::{Entitlement, Secret};
 use lbuild_oci::{Platform, Reference};
 use lbuild_parser::Network;
 
+use super::cache::{self, CacheSpec};
 use super::context_source::{self, ContextSource};
 use super::values::{self, Annotation, Assignment, SshSource};
 use crate::call::Call;
@@ -99,6 +100,13 @@ pub struct BuildArgs {
     /// With --plan: as JSON
     #[arg(long, help_heading = "Cache", requires = "plan")]
     pub json: bool,
+    /// Use what other machines recorded: type=registry,ref=NAME or type=local,src=DIR[,namespace=NAME]
+    #[arg(long, help_heading = "Cache", value_name = "CACHE", value_parser = cache::cache_from)]
+    pub cache_from: Vec<CacheSpec>,
+    /// Record for other machines: type=registry,ref=NAME or
+    /// type=local,dest=DIR[,namespace=NAME][,mode=min|max][,claim=true][,ignore-error=true]
+    #[arg(long, help_heading = "Cache", value_name = "CACHE", value_parser = cache::cache_to)]
+    pub cache_to: Vec<CacheSpec>,
     /// When base images are looked for elsewhere than in the store
     #[arg(
         long,
@@ -268,10 +276,6 @@ pub struct Ignored {
 
     // These ask for something that the build will not have.
     #[arg(long, hide = true)]
-    cache_from: Vec<String>,
-    #[arg(long, hide = true)]
-    cache_to: Vec<String>,
-    #[arg(long, hide = true)]
     cgroup_parent: Option<String>,
     #[arg(long, hide = true)]
     cpu_period: Option<String>,
@@ -292,8 +296,6 @@ impl Ignored {
     pub fn without_effect(&self) -> Vec<&'static str> {
         [
             ("--attest", !self.attest.is_empty()),
-            ("--cache-from", !self.cache_from.is_empty()),
-            ("--cache-to", !self.cache_to.is_empty()),
             ("--cgroup-parent", self.cgroup_parent.is_some()),
             ("--cpu-period", self.cpu_period.is_some()),
             ("--cpu-quota", self.cpu_quota.is_some()),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::cache::CachePruneArgs;
 use crate::units;
 
 /// `lbuild prune`.
@@ -71,6 +72,8 @@ pub enum CacheCommand {
     Export(CacheExportArgs),
     /// Fill a cache mount from an archive
     Import(CacheImportArgs),
+    /// Remove old records of a cache that machines share
+    Prune(CachePruneArgs),
 }
 
 /// `lbuild cache ls`.

@@ -25,7 +25,7 @@ use crate::output::{Destination, Form, Output};
 use crate::progress::Progress;
 use crate::signals::{Interruption, Watch};
 use crate::timings::Timings;
-use crate::{export, root, subject};
+use crate::{cache, export, registry, root, subject};
 use inputs::Inputs;
 use result::Delivery;
 use ssh::SshAgents;
@@ -218,6 +218,10 @@ fn gather(contexts: &Contexts<'_>, args: &BuildArgs) -> Result<(BuildRequest, So
         named_contexts: named,
         ssh: contexts.ssh.clone(),
         images: Some(Arc::new(images(contexts, args)?)),
+        shared_cache: cache::of_build(&args.cache_from, &args.cache_to, &|| {
+            Ok(registry::client(Some(contexts.watch.cancel()))?)
+        })?,
+        needs_layers: args.outputs.iter().any(needs_layers),
         ..request::new(args, dockerfile)?
     };
     Ok((request, source))
@@ -226,6 +230,11 @@ fn gather(contexts: &Contexts<'_>, args: &BuildArgs) -> Result<(BuildRequest, So
 fn images(contexts: &Contexts<'_>, args: &BuildArgs) -> Result<Images, Failure> {
     let pull = args.pull.unwrap_or(Pull::Missing);
     Images::new(&args.image_sources, pull, contexts.watch.cancel(), contexts.tells)
+}
+
+/// Whether an output needs every byte of the image.
+fn needs_layers(output: &Output) -> bool {
+    output.form == Form::Load || output.destination != Destination::None
 }
 
 /// Tells why the build failed, in the file where that is.

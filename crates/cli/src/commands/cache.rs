@@ -9,6 +9,7 @@ use lbuild_layer_store::{CacheMount, Store};
 use lbuild_runner::Cancel;
 use serde_json::json;
 
+use super::cache_prune;
 use crate::args::{CacheCommand, CacheExportArgs, CacheImportArgs, CacheLsArgs};
 use crate::aside::AsideFile;
 use crate::exit::Exit;
@@ -23,6 +24,7 @@ pub fn run(store: &Store, command: &CacheCommand) -> Result<(), Failure> {
         CacheCommand::Ls(args) => ls(store, args),
         CacheCommand::Export(args) => export(store, args),
         CacheCommand::Import(args) => import(store, args),
+        CacheCommand::Prune(args) => cache_prune::run(args),
     }
 }
 

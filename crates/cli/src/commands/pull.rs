@@ -17,7 +17,7 @@ pub fn run(store: &Store, args: &PullArgs) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     for name in &args.names {
         let (platform, foreign) = (args.platform.as_ref(), args.allow_foreign_layers);
-        let pulled = registry::pull(store, &client, name, platform, foreign, !args.quiet)?;
+        let pulled = registry::pull(store, &client, name, platform, foreign, false, !args.quiet)?;
         if args.quiet {
             writeln!(out, "{}", pulled.image.id)?;
         } else {

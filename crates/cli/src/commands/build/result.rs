@@ -8,10 +8,12 @@ use lbuild_builder::BuildOutcome;
 use lbuild_exporter::{ExportOptions, Written, manifest};
 use lbuild_layer_store::Store;
 use lbuild_oci::Reference;
+use lbuild_shared_cache::Written as CacheWritten;
 use serde_json::json;
 
 use crate::args::BuildArgs;
 use crate::commands::{push, size};
+use crate::exit::Exit;
 use crate::export::{Export, Exported};
 use crate::failure::Failure;
 use crate::output::{Destination, Output};
@@ -88,7 +90,28 @@ impl Delivery<'_> {
         }
         let (notes, written) = self.export(&names)?;
         self.write_files(&names, written.as_ref())?;
-        self.tell(&names, &notes)
+        self.tell(&names, &notes)?;
+        self.tell_of_cache()
+    }
+
+    /// Says what of the shared caches could not be written; the image is where it should be by then.
+    fn tell_of_cache(&self) -> Result<(), Failure> {
+        let CacheWritten { failures, ignored, .. } = &self.outcome.shared;
+        for failure in ignored {
+            self.say("warning", failure);
+        }
+        for failure in failures {
+            self.say("error", failure);
+        }
+        if failures.is_empty() { Ok(()) } else { Err(Failure::Reported(Exit::Cache)) }
+    }
+
+    fn say(&self, level: &str, text: &str) {
+        if self.json {
+            diagnostics::print(&json!({ "event": "cache", "level": level, "message": text }).to_string());
+        } else {
+            diagnostics::print(&format!("{level}: {text}"));
+        }
     }
 
     /// Keeps `--annotation` with the image, so that a later `save` has it too.
@@ -203,6 +226,11 @@ impl Delivery<'_> {
         text += &format!("size   {} in {layers}\n", units::size(size(self.store, image)?));
         let BuildOutcome { executed, cached, .. } = self.outcome;
         text += &format!("steps  {executed} run, {cached} cached, {}\n", units::duration(self.took));
+        let shared = &self.outcome.shared;
+        if shared.records > 0 {
+            let (records, layers) = (count(shared.records, "record"), count(shared.layers, "layer"));
+            text += &format!("cache  {records} written, {layers} ({})\n", units::size(shared.bytes));
+        }
         for note in notes {
             text += &format!("{note}\n");
         }

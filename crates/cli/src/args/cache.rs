@@ -1,0 +1,177 @@
+//! What `--cache-from`, `--cache-to` and `lbuild cache` name.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use lbuild_oci::Reference;
+use lbuild_shared_cache::Namespace;
+
+use super::csv;
+use crate::units;
+
+/// A shared cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheSpec {
+    /// Where it is.
+    pub place: CachePlace,
+    /// Which part of it.
+    pub namespace: Namespace,
+    /// `mode=min`: only the steps of the resulting image.
+    pub is_min: bool,
+    /// `ignore-error=true`.
+    pub ignores_errors: bool,
+    /// `claim=true`: other machines wait for a step that this one runs.
+    pub claims: bool,
+}
+
+/// Where a shared cache is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CachePlace {
+    /// In a folder.
+    Folder(PathBuf),
+    /// In a repository of a registry.
+    Registry(Reference),
+}
+
+/// `lbuild cache prune`.
+#[derive(Debug, Args)]
+pub struct CachePruneArgs {
+    /// The repository that the cache is in
+    #[arg(long = "ref", value_name = "NAME", required_unless_present = "folder", conflicts_with = "folder")]
+    pub reference: Option<Reference>,
+    /// The folder that the cache is in
+    #[arg(long = "dest", visible_alias = "src", value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+    /// Remove what was written longer ago
+    #[arg(long, value_name = "TIME", value_parser = units::parse_duration)]
+    pub older_than: Duration,
+    /// Only of this namespace [default: of all]
+    #[arg(long, value_name = "NAME", value_parser = namespace)]
+    pub namespace: Option<Namespace>,
+}
+
+impl CachePruneArgs {
+    /// Where the cache is.
+    pub fn place(&self) -> Option<CachePlace> {
+        let registry = || self.reference.clone().map(CachePlace::Registry);
+        self.folder.clone().map(CachePlace::Folder).or_else(registry)
+    }
+}
+
+/// Reads `--cache-from`: `type=registry,ref=NAME`, `type=local,src=DIR`, or a repository alone.
+pub fn cache_from(text: &str) -> Result<CacheSpec, String> {
+    parse(text, "src")
+}
+
+/// Reads `--cache-to`: `type=registry,ref=NAME`, `type=local,dest=DIR`, or a repository alone.
+pub fn cache_to(text: &str) -> Result<CacheSpec, String> {
+    parse(text, "dest")
+}
+
+fn namespace(text: &str) -> Result<Namespace, String> {
+    text.parse().map_err(|error: lbuild_shared_cache::CacheError| error.to_string())
+}
+
+fn parse(text: &str, folder_key: &str) -> Result<CacheSpec, String> {
+    let is_target = folder_key == "dest";
+    let (mut kind, mut reference, mut folder) = (None, None, None);
+    let mut spec = CacheSpec {
+        place: CachePlace::Folder(PathBuf::new()),
+        namespace: Namespace::default(),
+        is_min: false,
+        ignores_errors: false,
+        claims: false,
+    };
+    for (key, value) in csv::parse(text)? {
+        let Some(value) = value else {
+            // As BuildKit has it: a name alone is one in a registry. Keys are lower-cased, and so are these.
+            if text.contains(['=', ',']) {
+                return Err(format!("{key:?} has no value"));
+            }
+            reference = Some(text.to_owned());
+            continue;
+        };
+        match key.as_str() {
+            "type" => kind = Some(value),
+            "ref" => reference = Some(value),
+            key if key == folder_key => folder = Some(value),
+            "namespace" => spec.namespace = namespace(&value)?,
+            "mode" if is_target => spec.is_min = is_min(&value)?,
+            "ignore-error" if is_target => spec.ignores_errors = boolean(&value)?,
+            "claim" if is_target => spec.claims = boolean(&value)?,
+            _ => return Err(format!("unknown key {key:?}")),
+        }
+    }
+    spec.place = match (kind.as_deref().unwrap_or("registry"), reference, folder) {
+        ("registry", Some(name), None) => {
+            CachePlace::Registry(name.parse().map_err(|error| format!("{name:?}: {error}"))?)
+        }
+        ("local", None, Some(folder)) if !folder.is_empty() => CachePlace::Folder(folder.into()),
+        ("registry", _, _) => return Err("type=registry takes ref=NAME, a repository".to_owned()),
+        ("local", _, _) => return Err(format!("type=local takes {folder_key}=DIR")),
+        (other, _, _) => return Err(format!("type={other} is none of registry and local")),
+    };
+    if spec.is_min && spec.claims {
+        return Err("claim=true needs mode=max: who waits for a step must find its record".to_owned());
+    }
+    Ok(spec)
+}
+
+fn is_min(value: &str) -> Result<bool, String> {
+    match value {
+        "min" => Ok(true),
+        "max" => Ok(false),
+        _ => Err(format!("mode={value} is neither min nor max")),
+    }
+}
+
+fn boolean(value: &str) -> Result<bool, String> {
+    match value {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(format!("{value:?} is neither true nor false")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn caches_are_read_as_buildx_reads_them() {
+        let registry = |name: &str| CachePlace::Registry(name.parse().unwrap());
+        let folder = |path: &str| CachePlace::Folder(path.into());
+        for (text, expected) in [
+            ("type=registry,ref=host:5000/cache", registry("host:5000/cache")),
+            ("host/a/b:tag", registry("host/a/b:tag")),
+            ("type=local,dest=/x", folder("/x")),
+        ] {
+            assert_eq!(cache_to(text).unwrap().place, expected, "{text}");
+        }
+        assert_eq!(cache_from("type=local,src=/x").unwrap().place, folder("/x"));
+        let spec = cache_to("type=local,dest=d,mode=min,ignore-error=true,namespace=pr-1").unwrap();
+        assert!(spec.is_min && spec.ignores_errors && spec.namespace.to_string() == "pr-1");
+        assert!(!cache_to("type=local,dest=d,mode=max").unwrap().is_min);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        for text in [
+            "type=gha",
+            "type=local",
+            "type=local,src=/x",
+            "type=registry",
+            "type=registry,ref=UPPER",
+            "type=local,dest=/x,mode=all",
+            "type=local,dest=/x,namespace=a/b",
+            "type=local,dest=/x,ignore-error=maybe",
+            "type=local,dest=/x,mode=min,claim=true",
+            "type=local,dest=/x,colour=blue",
+            "type=local,dest",
+        ] {
+            assert!(cache_to(text).is_err(), "{text}");
+        }
+        assert!(cache_from("type=local,src=/x,mode=max").is_err());
+    }
+}

@@ -1,0 +1,162 @@
+//! Layers that are elsewhere: fetched when somebody looks into them.
+
+use std::collections::HashSet;
+use std::error::Error;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::Scope;
+
+use lbuild_oci::DiffId;
+
+use crate::snapshots::lock;
+use crate::{Blob, Layer, Store, StoreError};
+
+/// Layers that are fetched at the same time.
+const PARALLEL: usize = 4;
+
+/// Fetches blobs from where a layer's [`sources`](Layer::sources) say that they are.
+pub trait Fetcher: fmt::Debug + Send + Sync {
+    /// Opens the blob at `source`; `None` if this is no place that it knows. What is read is verified by
+    /// whoever asked.
+    ///
+    /// # Errors
+    /// Why it cannot be opened.
+    fn open(&self, source: &str, blob: &Blob) -> Option<io::Result<Box<dyn Read>>>;
+}
+
+impl Store {
+    /// Sets what fetches layers, once.
+    pub fn set_fetcher(&self, fetcher: Arc<dyn Fetcher>) {
+        // A second one would come too late for some layers anyway.
+        let _ = self.fetcher.set(fetcher);
+    }
+
+    /// Whether a layer is here, and not only known.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn has_layer_here(&self, diff_id: &DiffId) -> Result<bool, StoreError> {
+        match self.layer(diff_id)? {
+            Some(layer) => self.is_here(&layer),
+            None => Ok(false),
+        }
+    }
+
+    /// Brings those of `layers` here that are elsewhere, and verifies each of them.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownLayer`], and [`StoreError::Lost`] for one that cannot be fetched or is not
+    /// what it should be.
+    pub fn fetch_layers(&self, layers: &[DiffId]) -> Result<(), StoreError> {
+        let mut missing: HashSet<DiffId> = HashSet::new();
+        for diff_id in layers {
+            if !self.is_here(&self.known_layer(diff_id)?)? {
+                missing.insert(*diff_id);
+            }
+        }
+        let missing: Vec<DiffId> = missing.into_iter().collect();
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<(), StoreError> {
+            while let Some(diff_id) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+                self.write_layer_tar(diff_id, &mut io::sink())?;
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..PARALLEL.min(missing.len())).map(|_| scope.spawn(work)).collect();
+            workers
+                .into_iter()
+                .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect::<Result<Vec<()>, _>>()
+        })?;
+        Ok(())
+    }
+
+    /// Fetches layers in threads of `scope`, the lowest first. Whoever needs one that cannot be fetched
+    /// tries again and learns why.
+    pub(crate) fn prefetch<'scope, 'env>(&'env self, scope: &'scope Scope<'scope, 'env>, layers: &[DiffId]) {
+        let layers: Arc<[DiffId]> = layers.into();
+        let next = Arc::new(AtomicUsize::new(0));
+        for _ in 0..PARALLEL.min(layers.len()) {
+            let (layers, next) = (Arc::clone(&layers), Arc::clone(&next));
+            scope.spawn(move || {
+                while let Some(layer) = layers.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if self.fetched(layer).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    }
+
+    /// Opens the blob of a layer that came from elsewhere, fetched if it is not here.
+    ///
+    /// # Errors
+    /// As [`Store::fetch_layers`]; [`StoreError::UnknownLayer`] too for a layer that has no blob.
+    pub fn layer_blob(&self, diff_id: &DiffId) -> Result<File, StoreError> {
+        self.fetch_layers(&[*diff_id])?;
+        let layer = self.known_layer(diff_id)?;
+        let blob = layer.blob.ok_or(StoreError::UnknownLayer(*diff_id))?;
+        self.open_blob(&blob.digest)
+    }
+
+    /// A layer whose bytes are here, fetched if they were not; not verified.
+    pub(crate) fn fetched(&self, diff_id: &DiffId) -> Result<Layer, StoreError> {
+        let layer = self.known_layer(diff_id)?;
+        if self.is_here(&layer)? {
+            return Ok(layer);
+        }
+        let Some(blob) = &layer.blob else { return Ok(layer) };
+        let fetching = Arc::clone(lock(&self.fetching).entry(blob.digest).or_default());
+        let _alone = lock(&fetching);
+        if self.has_blob(&blob.digest) {
+            return Ok(layer);
+        }
+        match self.fetch(&layer, blob) {
+            Ok(()) => Ok(layer),
+            Err(source) => {
+                self.forget_elsewhere(&layer)?;
+                Err(StoreError::Lost { diff_id: *diff_id, source })
+            }
+        }
+    }
+
+    /// Tries each place where the blob should be.
+    fn fetch(&self, layer: &Layer, blob: &Blob) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let mut failure: Box<dyn Error + Send + Sync> = "nothing here can fetch it".into();
+        for source in &layer.sources {
+            let opened = self.fetcher.get().and_then(|fetcher| fetcher.open(source, blob));
+            match opened {
+                None => {}
+                Some(Err(error)) => failure = error.into(),
+                Some(Ok(mut reader)) => match self.write_blob(&mut reader, Some(&blob.digest)) {
+                    Ok(_) => return Ok(()),
+                    Err(error) => failure = error.into(),
+                },
+            }
+        }
+        Err(failure)
+    }
+
+    /// Forgets a layer that is not what was said of it, with its blob.
+    pub(crate) fn forget_elsewhere(&self, layer: &Layer) -> Result<(), StoreError> {
+        lock(&self.layers).remove(&layer.diff_id);
+        let mut pending = lock(&self.pending);
+        pending.layers.remove(&layer.diff_id);
+        let staged = layer.blob.as_ref().and_then(|blob| pending.blobs.remove(&blob.digest));
+        drop(pending);
+        let blob = layer.blob.as_ref().map(|blob| self.layout.blob(&blob.digest));
+        for path in [Some(self.layout.layer(&layer.diff_id)), staged, blob].into_iter().flatten() {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(StoreError::Io { action: "remove", path, source: error });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
