@@ -15,7 +15,7 @@ use crate::key::{Key, Record, RecordedLayer};
 use crate::problem::Problem;
 use crate::report::Fate;
 use crate::request::CacheUse;
-use crate::shared::{HeldClaim, Turn};
+use crate::shared::Turn;
 use crate::state::StageState;
 use crate::{BuildError, time};
 
