@@ -89,7 +89,8 @@ pub(crate) fn find(
         }
         (Some(layer), Some(shared)) => {
             let digest = shared.blob.digest;
-            store.add_layer(&Layer::elsewhere(layer.diff_id, shared.blob, shared.source))?;
+            let elsewhere = Layer::elsewhere(layer.diff_id, shared.blob, shared.source);
+            store.add_layer(&Layer { size: layer.size, entries: layer.entries, ..elsewhere })?;
             if let Some(origin) = shared.origin {
                 store.add_blob_origin(&digest, &origin, &layer.diff_id);
             }

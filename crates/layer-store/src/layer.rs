@@ -200,6 +200,9 @@ impl Store {
                 actual,
             });
         }
+        if layer.size == 0 && !layer.sources.is_empty() {
+            self.learn_size(layer, size)?;
+        }
         Ok(size)
     }
 
@@ -221,6 +224,14 @@ impl Store {
             entries.extend(pack::describe(&entry.header));
         }
         Ok(entries)
+    }
+
+    /// Keeps the length of a tar that was not known before its layer was fetched, in bytes.
+    fn learn_size(&self, layer: Layer, size: u64) -> Result<(), StoreError> {
+        self.hold([layer.diff_id.digest()])?;
+        lock(&self.layers).remove(&layer.diff_id);
+        lock(&self.pending).layers.insert(layer.diff_id, Layer { size, ..layer });
+        Ok(())
     }
 
     pub(crate) fn known_layer(&self, diff_id: &DiffId) -> Result<Layer, StoreError> {

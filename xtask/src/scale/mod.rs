@@ -11,6 +11,7 @@ mod worker;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -37,7 +38,7 @@ pub fn simulate() -> Result<bool, Failure> {
         run(again.arg(program).arg("scale").env(INSIDE, lbuild))?;
         return Ok(true);
     }
-    let lbuild = std::env::var_os(INSIDE).unwrap_or_default().into();
+    let lbuild = PathBuf::from(std::env::var_os(INSIDE).unwrap_or_default());
     let folder = workspace::target("scale")?;
     let _ = fs::remove_dir_all(&folder);
     let folder = workspace::target("scale")?;
