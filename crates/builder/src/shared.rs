@@ -89,8 +89,9 @@ pub(crate) fn find(
         }
         (Some(layer), Some(shared)) => {
             let digest = shared.blob.digest;
-            let elsewhere = Layer::elsewhere(layer.diff_id, shared.blob, shared.source);
-            store.add_layer(&Layer { size: layer.size, entries: layer.entries, ..elsewhere })?;
+            let mut elsewhere = Layer::elsewhere(layer.diff_id, shared.blob, shared.source);
+            (elsewhere.size, elsewhere.entries) = (layer.size, layer.entries);
+            store.add_layer(&elsewhere)?;
             if let Some(origin) = shared.origin {
                 store.add_blob_origin(&digest, &origin, &layer.diff_id);
             }
