@@ -94,6 +94,16 @@ fn a_known_url_is_not_fetched_again_and_a_checksum_spares_the_question() {
 }
 
 #[test]
+fn an_archive_by_its_url_is_unpacked_if_the_step_asks_for_it() {
+    let server = WebServer::start(&archive(&[("a", "in the archive", 0)]));
+    let url = format!("{}/files.tar", server.url);
+    for (option, path) in [("", "x/files.tar"), ("--unpack=false ", "x/files.tar"), ("--unpack ", "x/a")] {
+        let bed = TestBed::with_base(&format!("FROM base\nADD {option}{url} /x/\n"));
+        assert_eq!(bed.built().top_layer().paths(), ["x/", path], "{option}");
+    }
+}
+
+#[test]
 fn a_repository_is_added_and_known_by_its_commit() {
     let bed = TestBed::new();
     bed.load_base("base", &lbuild_tests::BaseImage::busybox());

@@ -22,6 +22,7 @@ mod one_store;
 mod other_tools;
 mod outputs;
 mod pinned;
+mod places;
 mod registries;
 mod reproducible;
 mod rootless;

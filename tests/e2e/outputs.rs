@@ -136,3 +136,23 @@ fn a_docker_that_is_not_there_is_named() {
     let build = Run::of(bed.build_command(["--load"]).env("DOCKER_HOST", nowhere));
     build.failure(1).says(&["no.sock", "is it running"]);
 }
+
+#[test]
+fn annotations_are_the_manifests() {
+    let bed = TestBed::with_base("FROM base\n");
+    let platform = format!("linux/{}", if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" });
+    let archive = bed.folder().join("image.tar");
+    let arguments = [
+        "--annotation=a=plain".to_owned(),
+        "--annotation=manifest:b=of the manifest".to_owned(),
+        format!("--annotation=manifest[{platform}]:c=x=y"),
+        "--annotation=manifest[linux/s390x]:d=of another platform".to_owned(),
+        format!("--output=type=oci,dest={}", archive.display()),
+    ];
+    bed.build(&arguments).success();
+    let annotations = Image::read(&archive).manifest["annotations"].take();
+    assert_eq!(annotations, serde_json::json!({"a": "plain", "b": "of the manifest", "c": "x=y"}));
+    for level in ["index", "manifest-descriptor", "index-descriptor"] {
+        bed.build([format!("--annotation={level}:e=f")]).failure(2).says(&[level]);
+    }
+}

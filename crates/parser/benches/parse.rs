@@ -7,8 +7,20 @@ use lbuild_parser::expand::Expander;
 use lbuild_parser::lint::check;
 use lbuild_parser::parse;
 
+/// The largest Dockerfile of the corpus where that stands beside the checkout, else [`synthetic`].
+fn largest() -> (&'static str, String) {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/conformance/parser/corpus.jsonl");
+    let Ok(lines) = std::fs::read_to_string(corpus) else { return ("synthetic", synthetic()) };
+    let text = |line: &str| {
+        let entry: serde_json::Value = serde_json::from_str(line).expect("a line of the corpus is JSON");
+        entry["dockerfile"].as_str().map(str::to_owned)
+    };
+    let right = lines.lines().filter_map(text).filter(|text| parse(text.as_bytes()).is_ok());
+    right.max_by_key(String::len).map_or_else(|| ("synthetic", synthetic()), |text| ("corpus", text))
+}
+
 /// Ten stages, 300 instructions, some 900 lines.
-fn large() -> String {
+fn synthetic() -> String {
     let mut source = "# syntax=docker/dockerfile:1\nARG VERSION=1.2.3\n".to_owned();
     for stage in 0..10 {
         source.push_str(&format!("# stage{stage} does its part\nFROM debian:${{VERSION}} AS stage{stage}\n"));
@@ -25,8 +37,8 @@ fn large() -> String {
 }
 
 fn benches(criterion: &mut Criterion) {
-    let source = large();
-    let mut group = criterion.benchmark_group("dockerfile");
+    let (name, source) = largest();
+    let mut group = criterion.benchmark_group(name);
     group.throughput(Throughput::Bytes(source.len() as u64));
     group.bench_function("parse", |bencher| bencher.iter(|| parse(source.as_bytes())));
     let dockerfile = parse(source.as_bytes()).expect("the Dockerfile is valid");

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use lbuild_builder::{Entitlement, Secret};
+use lbuild_oci::{Platform, PlatformError};
 use lbuild_parser::Network;
 
 use super::csv;
@@ -94,6 +95,8 @@ pub struct Annotation {
     pub key: String,
     /// The value.
     pub value: String,
+    /// The only platform whose images have it.
+    pub platform: Option<Platform>,
 }
 
 /// Reads `[manifest[PLATFORM]:]KEY=VALUE`. Docker annotates indexes and descriptors too; images here have
@@ -107,11 +110,15 @@ pub fn annotation(text: &str) -> Result<Annotation, String> {
     if key.is_empty() {
         return Err("the name is missing: expected NAME=VALUE".to_owned());
     }
-    let kind = kinds.split('[').next().unwrap_or_default();
+    let (kind, platform) = match kinds.split_once('[') {
+        Some((kind, rest)) => (kind, Some(rest.strip_suffix(']').ok_or("a ] is missing")?)),
+        None => (kinds, None),
+    };
     if kind != "manifest" {
         return Err(format!("only the manifest can be annotated here, not {kind:?}"));
     }
-    Ok(Annotation { key: key.to_owned(), value: value.to_owned() })
+    let platform = platform.map(str::parse).transpose().map_err(|error: PlatformError| error.to_string())?;
+    Ok(Annotation { key: key.to_owned(), value: value.to_owned(), platform })
 }
 
 /// Whether `text` says what is annotated, and is not the first part of a key.
@@ -296,11 +303,14 @@ mod tests {
 
     #[test]
     fn annotations_are_the_manifests() {
-        let annotation_of = |key: &str| Ok(Annotation { key: key.to_owned(), value: "v=w".to_owned() });
+        let on =
+            |key: &str, platform| Ok(Annotation { key: key.to_owned(), value: "v=w".to_owned(), platform });
+        let annotation_of = |key: &str| on(key, None);
         for (text, expected) in [
             ("a=v=w", annotation_of("a")),
             ("manifest:a=v=w", annotation_of("a")),
-            ("manifest[linux/arm64]:a=v=w", annotation_of("a")),
+            ("manifest[linux/arm64]:a=v=w", on("a", Some("linux/arm64".parse().unwrap()))),
+            ("manifest[linux/arm64:a=v=w", Err("a ] is missing".to_owned())),
             ("org.example:a=v=w", annotation_of("org.example:a")),
             ("index:a=b", Err("only the manifest can be annotated here, not \"index\"".to_owned())),
             ("a", Err("expected NAME=VALUE".to_owned())),

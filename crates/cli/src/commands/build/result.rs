@@ -7,7 +7,7 @@ use std::time::Duration;
 use lbuild_builder::BuildOutcome;
 use lbuild_exporter::{ExportOptions, Written, manifest};
 use lbuild_layer_store::Store;
-use lbuild_oci::Reference;
+use lbuild_oci::{Platform, Reference};
 use lbuild_shared_cache::Written as CacheWritten;
 use serde_json::json;
 
@@ -120,7 +120,10 @@ impl Delivery<'_> {
         if self.args.annotations.is_empty() {
             return Ok(());
         }
+        let platform = image.platform.clone();
+        let is_meant = |wanted: &Platform| *wanted == platform;
         let annotations = self.args.annotations.iter();
+        let annotations = annotations.filter(|one| one.platform.as_ref().is_none_or(is_meant));
         image.annotations.extend(annotations.map(|one| (one.key.clone(), one.value.clone())));
         let (_, config) = self.store.image_config(&image.id)?;
         self.store.put_image(image, &config)?;
