@@ -88,12 +88,15 @@ fn a_layer_comes_only_when_its_files_are_needed() {
     assert!(files(&two.store().join("blobs/sha256")).len() <= data, "more than the image's own layers");
 }
 
+/// Damages the cache in a folder.
+type Damage = fn(&Path);
+
 #[test]
 fn what_is_damaged_is_a_miss_with_one_warning_and_is_made_good() {
     let one = machine();
     let cache = one.folder().join("cache");
     build(&one, &[to(&cache)]).success();
-    let damages: [(&str, fn(&Path)); 3] = [
+    let damages: [(&str, Damage); 3] = [
         ("records", |cache| records(cache).iter().for_each(|record| fs::write(record, "{").unwrap())),
         ("blobs", |cache| {
             for blob in blobs(cache) {

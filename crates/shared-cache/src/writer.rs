@@ -49,6 +49,9 @@ pub struct Written {
     pub ignored: Vec<String>,
 }
 
+/// The blob of a layer, once it is written. The lock is held meanwhile, so that it is done once.
+type BlobSlot = Mutex<Option<Blob>>;
+
 /// What waits to be written, and what became of the rest.
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -57,7 +60,7 @@ pub(crate) struct Queue {
     written: Mutex<Written>,
     failed: Mutex<HashSet<usize>>,
     /// Blobs of layers, for each target.
-    layers: Vec<Mutex<HashMap<DiffId, Arc<Mutex<Option<Blob>>>>>>,
+    layers: Vec<Mutex<HashMap<DiffId, Arc<BlobSlot>>>>,
 }
 
 #[derive(Debug, Default)]

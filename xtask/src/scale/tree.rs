@@ -24,7 +24,7 @@ impl Tree {
     pub fn write(folder: &Path) -> Result<Self, Failure> {
         let failed = |error: std::io::Error| Failure(format!("cannot write {}: {error}", folder.display()));
         fs::create_dir_all(folder).map_err(failed)?;
-        rootfs::from_host(&rootfs::UTILITIES, &folder.join("host"), &folder.join("rootfs.tar.gz"))?;
+        rootfs::from_host(rootfs::UTILITIES, &folder.join("host"), &folder.join("rootfs.tar.gz"))?;
         let _ = fs::remove_dir_all(folder.join("host"));
         let mut text = String::from("FROM scratch AS common\nADD rootfs.tar.gz /\n");
         for number in 1..SHARED {
