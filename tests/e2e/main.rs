@@ -5,6 +5,7 @@
 mod against_docker;
 mod archives;
 mod cache;
+mod cache_mounts;
 mod calls;
 mod cases;
 mod commands;

@@ -180,6 +180,11 @@ fn solve(build: Build<'_>) -> Result<BuildOutcome, BuildError> {
 fn begin_anew(build: &Build<'_>, error: BuildError) -> Result<(), BuildError> {
     let is_of_image = |layer| build.images.values().any(|image| image.rootfs.diff_ids.contains(&layer));
     let layer = shared::lost_layer(&error).filter(|layer| !is_of_image(*layer));
+    // A layer that is missing although nothing says any more that it is there would be missed for ever.
+    let layer = layer.filter(|layer| match &build.request.shared_cache {
+        Some(cache) => !cache.is_lost(layer),
+        None => !shared::is_unknown(&error),
+    });
     let (Some(layer), false) = (layer, build.cancel.is_cancelled()) else { return Err(error) };
     let mut reason: &dyn Error = &error;
     while let Some(cause) = reason.source() {

@@ -76,7 +76,8 @@ pub(crate) fn find(
 ) -> Result<Option<Record>, StoreError> {
     let digest = key.digest();
     let Some(found) = cache.find(&digest) else { return Ok(None) };
-    let Some(record) = Record::from_bytes(&found.record).filter(|record| record.key == *key) else {
+    let Some(record) = Record::from_bytes(&found.record).filter(|record| record.key.digest() == digest)
+    else {
         cache.reject(&digest, "it is the record of another step");
         return Ok(None);
     };
@@ -118,20 +119,28 @@ pub(crate) fn entry(record: &Record, is_final: bool, replaces: bool, claim: Opti
     }
 }
 
-/// The layer that a build failed for, since it was not to be had from where it should be.
+/// The layer that a build failed for, since it was not to be had from where it should be, or since
+/// another thread has found that out and the store knows it no more.
 pub(crate) fn lost_layer(error: &BuildError) -> Option<DiffId> {
-    let mut cause: Option<&(dyn Error + 'static)> = match error {
+    causes(error).find_map(|cause| match cause {
+        StoreError::Lost { diff_id, .. } | StoreError::UnknownLayer(diff_id) => Some(*diff_id),
+        _ => None,
+    })
+}
+
+/// Whether a build failed for a layer that the store does not know.
+pub(crate) fn is_unknown(error: &BuildError) -> bool {
+    causes(error).any(|cause| matches!(cause, StoreError::UnknownLayer(_)))
+}
+
+/// What the store said, wherever in `error` it is.
+fn causes(error: &BuildError) -> impl Iterator<Item = &StoreError> {
+    let first: Option<&(dyn Error + 'static)> = match error {
         BuildError::Store(error) => Some(error),
         BuildError::Step { source, .. } => source.as_deref().map(|error| error as _),
         other => other.source(),
     };
-    while let Some(error) = cause {
-        if let Some(StoreError::Lost { diff_id, .. }) = error.downcast_ref() {
-            return Some(*diff_id);
-        }
-        cause = error.source();
-    }
-    None
+    std::iter::successors(first, |&cause| cause.source()).filter_map(|cause| cause.downcast_ref())
 }
 
 /// The stages whose steps are in the resulting image.

@@ -38,7 +38,7 @@ pub fn pull(
     is_lazy: bool,
     tells: bool,
 ) -> Result<Pulled, ImportError> {
-    let news = News { name: name.familiar(), tells, state: Mutex::new((Instant::now(), 0)) };
+    let news = News { name: name.familiar(), tells, is_lazy, state: Mutex::new((Instant::now(), 0)) };
     let options = PullOptions {
         platform,
         limits: lbuild_importer::Limits::default(),
@@ -114,6 +114,7 @@ pub fn help(error: &(dyn Error + 'static)) -> Option<String> {
 struct News {
     name: String,
     tells: bool,
+    is_lazy: bool,
     /// When something was told last, and how many bytes there are in all.
     state: Mutex<(Instant, u64)>,
 }
@@ -128,7 +129,9 @@ impl News {
             PullEvent::Found { layers, bytes, .. } => {
                 *state = (Instant::now(), bytes);
                 let layers = format!("{layers} layer{}", if layers == 1 { "" } else { "s" });
-                diagnostics::print(&format!("pulling {}: {layers}, {}", self.name, units::size(bytes)));
+                let when = if self.is_lazy { ", when they are needed" } else { "" };
+                let size = units::size(bytes);
+                diagnostics::print(&format!("pulling {}: {layers}, {size}{when}", self.name));
             }
             PullEvent::Bytes(done) if state.0.elapsed() >= NEWS => {
                 state.0 = Instant::now();

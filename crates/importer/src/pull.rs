@@ -146,12 +146,12 @@ fn fetch(
     let candidate = candidate(repository, &root, options)?;
     candidate.check_count()?;
     let wanted = wanted(&candidate);
+    let bytes = wanted.iter().map(|layer| layer.descriptor.size).sum();
+    (options.progress)(PullEvent::Found { digest: root.digest, layers: wanted.len(), bytes });
     if options.is_lazy && wanted.iter().all(|layer| layer.descriptor.urls.is_empty()) {
         let layers = wanted.iter().map(|layer| elsewhere(store, repository, layer)).collect();
         return Ok((kept(store, candidate, layers)?, root.digest));
     }
-    let bytes = wanted.iter().map(|layer| layer.descriptor.size).sum();
-    (options.progress)(PullEvent::Found { digest: root.digest, layers: wanted.len(), bytes });
     let done = AtomicU64::new(0);
     let downloads = Downloads {
         store,

@@ -211,14 +211,18 @@ fn cache(
     })
 }
 
-/// Which directory a cache is kept in. As in BuildKit, caches of one id that begin with another
-/// owner, mode or content are different caches.
+/// Which directory a cache is kept in: the id, as it is listed and exported by. As in BuildKit, caches
+/// of one id that begin with another owner, mode or content are different caches; they have a name in
+/// JSON, which no other id begins like.
 fn cache_directory(id: &str, mount: &Mount, files: &Files) -> String {
     let content = files.layers.as_deref().and_then(ChainId::of);
     let first = match (mount.mode, mount.uid, mount.gid) {
         (None, None, None) => None,
         (mode, uid, gid) => Some((mode.unwrap_or(DEFAULT_CACHE_MODE), uid.unwrap_or(0), gid.unwrap_or(0))),
     };
+    if content.is_none() && mount.source.is_none() && first.is_none() && !id.starts_with('{') {
+        return id.to_owned();
+    }
     json!({"id": id, "content": content, "source": mount.source, "first": first}).to_string()
 }
 

@@ -169,6 +169,8 @@ fn caches_differ_by_id_owner_mode_and_first_content() {
         other => panic!("{options}: {other:?}"),
     };
     let first = directory("--mount=type=cache,target=/c");
+    assert_eq!(first, "/c", "a cache is listed and exported by its id");
+    assert_ne!(directory("--mount=type=cache,target=/c,id={}"), "{}");
     for (options, is_same) in [
         ("--mount=type=cache,target=/c", true),
         ("--mount=type=cache,target=/other,id=/c", true),
