@@ -10,18 +10,13 @@ mod offspring;
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
-use rustix::fs::Mode;
-use rustix::process::{
-    Signal, chdir, chroot, fchdir, set_child_subreaper, set_parent_process_death_signal, umask,
-};
+use rustix::process::{Signal, chdir, chroot, fchdir, set_child_subreaper, set_parent_process_death_signal};
 
 use self::furniture::Furniture;
-use crate::limits::Ulimit;
 use crate::spec::Network;
-use crate::wire::{Failure, Order, REPORT_FD, errno};
-use crate::{identity, init, program, sys};
+use crate::wire::{Failure, Order};
+use crate::{init, program};
 
 /// A run that is ready to start.
 #[derive(Debug)]
@@ -59,19 +54,7 @@ impl BareRun {
                 .and_then(|()| chdir("/"))
                 .map_err(|error| Failure::setup("change to the root file system", error))?;
             drop(root);
-            init::enter_session(order.interactive)?;
-            init::enter_directory(&order)
-                .map_err(|error| Failure::WorkingDirectory { errno: errno(&error) })?;
-            sys::close_from(REPORT_FD + 1).map_err(|error| Failure::setup("close files", error))?;
-            sys::leave_session_keyring();
-            Ulimit::apply_all(&order.ulimits).map_err(|(ulimit, error)| {
-                Failure::setup(format!("set the ulimit {}", ulimit.resource), error)
-            })?;
-            umask(Mode::from(0o022));
-            SigSet::empty()
-                .thread_set_mask()
-                .map_err(|error| Failure::setup("unblock the signals", error))?;
-            identity::assume(&order, &[])
+            init::settle(&order, &[])
         };
         match prepare() {
             Ok(()) => program::execute(&order.args, &order.env),

@@ -39,23 +39,27 @@ pub(crate) fn become_program(prepared: Prepared) -> Failure {
         enter_network(order.network)
             .map_err(|error| Failure::setup("bring up the loopback interface", error))?;
         sethostname(order.hostname.as_bytes()).map_err(|error| Failure::setup("set the host name", error))?;
-        enter_session(order.interactive)?;
-        enter_directory(&order).map_err(|error| Failure::WorkingDirectory { errno: errno(&error) })?;
-        // Nothing else is open any more: whatever path the program is given, no descriptor of ours
-        // leads out of its root.
-        sys::close_from(REPORT_FD + 1).map_err(|error| Failure::setup("close files", error))?;
-        sys::leave_session_keyring();
-        Ulimit::apply_all(&order.ulimits).map_err(|(ulimit, error)| {
-            Failure::setup(format!("set the ulimit {}", ulimit.resource), error)
-        })?;
-        umask(Mode::from(0o022));
-        SigSet::empty().thread_set_mask().map_err(|error| Failure::setup("unblock the signals", error))?;
-        identity::assume(&order, &filter)
+        settle(&order, &filter)
     };
     match prepare() {
         Ok(()) => program::execute(&order.args, &order.env),
         Err(failure) => failure,
     }
+}
+
+/// Takes on, inside of the root, all else that the program is to begin with; its identity and `filter` last.
+pub(crate) fn settle(order: &Order, filter: &[libc::sock_filter]) -> Result<(), Failure> {
+    enter_session(order.interactive)?;
+    enter_directory(order).map_err(|error| Failure::WorkingDirectory { errno: errno(&error) })?;
+    // Nothing else is open any more: whatever path the program is given, no descriptor of ours
+    // leads out of its root.
+    sys::close_from(REPORT_FD + 1).map_err(|error| Failure::setup("close files", error))?;
+    sys::leave_session_keyring();
+    Ulimit::apply_all(&order.ulimits)
+        .map_err(|(ulimit, error)| Failure::setup(format!("set the ulimit {}", ulimit.resource), error))?;
+    umask(Mode::from(0o022));
+    SigSet::empty().thread_set_mask().map_err(|error| Failure::setup("unblock the signals", error))?;
+    identity::assume(order, filter)
 }
 
 fn enter_network(network: Network) -> io::Result<()> {
@@ -68,7 +72,7 @@ fn enter_network(network: Network) -> io::Result<()> {
 
 /// A session without a terminal, and standard input from the run's own `/dev/null`; through the
 /// host's, root could change the mode of the host's device. A shell at the terminal keeps all that.
-pub(crate) fn enter_session(interactive: bool) -> Result<(), Failure> {
+fn enter_session(interactive: bool) -> Result<(), Failure> {
     if interactive {
         return Ok(());
     }
@@ -78,7 +82,7 @@ pub(crate) fn enter_session(interactive: bool) -> Result<(), Failure> {
 }
 
 /// No magic link is followed, such as `/proc/self/fd/7`, which could lead out of the root.
-pub(crate) fn enter_directory(order: &Order) -> io::Result<()> {
+fn enter_directory(order: &Order) -> io::Result<()> {
     let flags = OFlags::PATH | OFlags::DIRECTORY;
     let directory = Root::open("/")?.open_at(order.cwd.as_path(), flags, Mode::empty())?;
     Ok(fchdir(directory)?)
