@@ -27,7 +27,7 @@ use serde::de::DeserializeOwned;
 use crate::candidate::{Candidate, LayerFile};
 use crate::document::{null_is_default, parse_json};
 use crate::load::keep_all;
-use crate::source::{Source, Stored};
+use crate::source::{self, Source, Stored};
 use crate::tar_split::TarSplit;
 use crate::{ImportError, Limits, LoadOptions, unchanged};
 
@@ -198,7 +198,7 @@ impl<'a> Storage<'a> {
         let manifest: Manifest = parse_json(&path, &manifest)?;
         let config = self.document_path(image, &manifest.config.digest.to_string());
         let bytes = self.needed(&config, limit)?;
-        crate::source::check_digest(&config, &manifest.config.digest, Digest::of(&bytes))?;
+        source::check_digest(&config, &manifest.config.digest, Digest::of(&bytes))?;
         let mut layers: Vec<LayerFile> = self.stack(&image.layer)?.into_iter().map(LayerFile::Path).collect();
         layers.reverse();
         Candidate::new(&config, bytes, layers)
@@ -248,14 +248,7 @@ impl<'a> Storage<'a> {
 
 impl Source for Storage<'_> {
     fn document(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, ImportError> {
-        match self.root.read(path, limit) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-                Err(ImportError::DocumentTooLarge { path: path.to_owned(), limit })
-            }
-            Err(error) => Err(self.read_error(path, error)),
-        }
+        source::document(&self.root, &self.path, path, limit)
     }
 
     /// The tar of the layer whose id is `path`.

@@ -11,7 +11,7 @@ use lbuild_layer_store::Store;
 use rustix::fs::{Mode, OFlags};
 
 use crate::ImportError;
-use crate::source::{Source, Stored};
+use crate::source::{self, Source, Stored};
 
 /// A folder; links in it do not lead out.
 pub(crate) struct FolderSource<'a> {
@@ -36,14 +36,7 @@ impl<'a> FolderSource<'a> {
 
 impl Source for FolderSource<'_> {
     fn document(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, ImportError> {
-        match self.root.read(path, limit) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-                Err(ImportError::DocumentTooLarge { path: path.to_owned(), limit })
-            }
-            Err(error) => Err(self.read_error(path, error)),
-        }
+        source::document(&self.root, &self.path, path, limit)
     }
 
     fn blob(&self, path: &str) -> Result<Option<Stored>, ImportError> {

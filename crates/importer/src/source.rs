@@ -1,7 +1,9 @@
 //! Where an image's files come from.
 
 use std::io::{self, Read};
+use std::path::Path;
 
+use lbuild_confined::Root;
 use lbuild_layer_store::Store;
 use lbuild_oci::{Digest, MediaType};
 
@@ -15,6 +17,26 @@ pub(crate) struct Stored {
     pub digest: Digest,
     /// In bytes.
     pub size: u64,
+}
+
+/// The file `path` of the folder `root`, which errors call `folder`; `None` if it is not there.
+///
+/// # Errors
+/// [`ImportError::DocumentTooLarge`] for one of more than `limit` bytes, [`ImportError::Read`].
+pub(crate) fn document(
+    root: &Root,
+    folder: &Path,
+    path: &str,
+    limit: u64,
+) -> Result<Option<Vec<u8>>, ImportError> {
+    match root.read(path, limit) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            Err(ImportError::DocumentTooLarge { path: path.to_owned(), limit })
+        }
+        Err(source) => Err(ImportError::Read { path: folder.join(path).display().to_string(), source }),
+    }
 }
 
 impl Stored {
