@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use lbuild_tests::{BaseImage, Docker, TestBed, programs_layer};
 
-/// Prints `field=value` lines. What a run must not read is only counted.
+/// Prints `field=value` lines. What a run must not read is only counted. The first process's
+/// descriptors are listed outside of a substitution, for which it holds a pipe for a moment.
 const SCRIPT: &str = r#"
 grep -E '^(Cap|NoNewPrivs|Seccomp:|Uid|Gid|Groups|Sig(Blk|Ign|Pnd))' /proc/self/status | sed 's/:[[:space:]]*/=/; s/[[:space:]]*$//'
 echo "umask=$(umask)"
@@ -14,7 +15,7 @@ echo "oom_score_adj=$(cat /proc/self/oom_score_adj)"
 echo "hostname=$(hostname)"
 echo "first process=$(cat /proc/1/comm)"
 echo "cwd=$(pwd)"
-echo "descriptors=$(ls /proc/1/fd | tr '\n' ' ')"
+ls /proc/1/fd > /tmp/descriptors; echo "descriptors=$(tr '\n' ' ' < /tmp/descriptors)"
 echo "terminal=$(tty 2>&1)"
 echo "dev=$(ls /dev | grep -v '^pts$' | tr '\n' ' ')"
 for f in null zero full random urandom tty; do echo "dev/$f=$(stat -c '%a %u:%g %t,%T' /dev/$f)"; done
