@@ -14,6 +14,7 @@ mod current_docker;
 mod demo;
 mod deny;
 mod dockerd;
+mod failures;
 mod faults;
 mod fuzz;
 mod packages;

@@ -8,6 +8,7 @@ use crate::command::{Failure, run_quietly};
 use crate::conformance;
 use crate::counts::Counts;
 use crate::dockerd::Dockerd;
+use crate::failures::Failures;
 use crate::fuzz;
 use crate::packages;
 use crate::rootfs;
@@ -63,7 +64,7 @@ pub fn run(without_docker: bool, filters: &[String]) -> Result<bool, Failure> {
         not_run.push(NotRun { reason: "since there is no ../shared/conformance/check.py".to_owned(), names });
     }
 
-    let mut counts = cargo_test(&lbuild, &fixtures, &daemons, filters)?;
+    let (mut counts, failures) = cargo_test(&lbuild, &fixtures, &daemons, filters)?;
     drop(daemons);
     if filters.is_empty() {
         if conformance::script().is_some() {
@@ -71,7 +72,7 @@ pub fn run(without_docker: bool, filters: &[String]) -> Result<bool, Failure> {
         }
         counts += fuzz::fuzz(&[], fuzz::SHORT)?;
     }
-    report(counts, &not_run);
+    report(counts, &failures, &not_run);
     Ok(counts.is_success())
 }
 
@@ -107,7 +108,7 @@ fn cargo_test(
     fixtures: &Path,
     daemons: &Daemons,
     filters: &[String],
-) -> Result<Counts, Failure> {
+) -> Result<(Counts, Failures), Failure> {
     let mut command = cargo();
     command.args(["test", "--workspace", "--no-fail-fast", "--"]).args(filters);
     command.env("LBUILD_BIN", lbuild).env("LBUILD_TEST_FIXTURES", fixtures);
@@ -133,32 +134,33 @@ fn cargo_test(
     if conformance::script().is_none() {
         command.args(["--skip", SCHEMAS_TEST]);
     }
-    let (mut counts, success) = count_results(&mut command)?;
+    let (mut counts, failures, success) = count_results(&mut command)?;
     if !success && counts.failed == 0 {
         // Something did not compile, or a test process died before it could count.
         counts.failed = 1;
     }
-    Ok(counts)
+    Ok((counts, failures))
 }
 
-/// Runs `command`; returns the counts that it printed and whether it succeeded.
-fn count_results(command: &mut Command) -> Result<(Counts, bool), Failure> {
+/// Runs `command`; returns the counts and failures that it printed and whether it succeeded.
+fn count_results(command: &mut Command) -> Result<(Counts, Failures, bool), Failure> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
         .map_err(Failure::of("cannot run cargo test"))?;
-    let mut counts = Counts::default();
+    let (mut counts, mut failures) = (Counts::default(), Failures::default());
     for line in child.stdout.take().into_iter().flat_map(|output| BufReader::new(output).split(b'\n')) {
         let line = line.map_err(Failure::of("cannot read the output of cargo test"))?;
         let line = String::from_utf8_lossy(&line);
         println!("{line}");
+        failures.read(&line);
         if let Some(found) = Counts::from_cargo(&line) {
             counts += found;
         }
     }
     let status = child.wait().map_err(Failure::of("cannot wait for cargo test"))?;
-    Ok((counts, status.success()))
+    Ok((counts, failures, status.success()))
 }
 
 /// The names of the end-to-end tests that have `part` in theirs.
@@ -169,8 +171,9 @@ fn names(part: &str) -> Result<Vec<String>, Failure> {
     Ok(listing.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
 }
 
-fn report(counts: Counts, not_run: &[NotRun]) {
+fn report(counts: Counts, failures: &Failures, not_run: &[NotRun]) {
     let Counts { passed, failed } = counts;
+    print!("\n{}", failures.summary());
     for NotRun { reason, names } in not_run {
         println!("\nNOT RUN, {reason}:");
         names.iter().for_each(|name| println!("    {name}"));
@@ -191,7 +194,7 @@ mod tests {
         let script = "echo 'test result: ok. 2 passed; 0 failed; 0 ignored'
             echo 'test result: FAILED. 1 passed; 1 failed; 0 ignored'
             exit 101";
-        let (counts, success) = count_results(&mut command("sh", ["-c", script])).unwrap();
+        let (counts, _, success) = count_results(&mut command("sh", ["-c", script])).unwrap();
         assert_eq!((counts, success), (Counts { passed: 3, failed: 1 }, false));
     }
 }
