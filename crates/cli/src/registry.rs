@@ -21,10 +21,11 @@ const NEWS: Duration = Duration::from_secs(5);
 
 /// A client that ends when `cancel` does.
 pub fn client(cancel: Option<&Cancel>) -> Result<Client, RegistryError> {
-    match cancel.cloned() {
-        Some(cancel) => Client::new(move || cancel.is_cancelled()),
-        None => Client::new(|| false),
-    }
+    let Some(cancel) = cancel.cloned() else { return Client::new(|| false) };
+    let client = Client::new(move || cancel.is_cancelled())?;
+    // Without it, an interruption waits until the registry says something.
+    let _ = client.watch();
+    Ok(client)
 }
 
 /// Pulls an image, its layers only when somebody looks into them if `is_lazy`; people are told how far it

@@ -16,6 +16,11 @@ use crate::fetch::Fetch;
 /// Opens the store that the options name, or the user's own. An ordinary user enters a user namespace
 /// for that: to be called before there are threads.
 pub fn open(global: &GlobalArgs) -> Result<Store, Failure> {
+    open_with(global, Arc::new(Fetch::default()))
+}
+
+/// [`open`], with what fetches the layers that are elsewhere.
+pub fn open_with(global: &GlobalArgs, fetch: Arc<Fetch>) -> Result<Store, Failure> {
     let root = path(global)?;
     let standing = standing(global)?;
     let options = StoreOptions {
@@ -26,7 +31,7 @@ pub fn open(global: &GlobalArgs) -> Result<Store, Failure> {
         archive_limits: global.archive_limit.unwrap_or_default(),
     };
     let store = Store::open(&root, options)?;
-    store.set_fetcher(Arc::new(Fetch::default()));
+    store.set_fetcher(fetch);
     Ok(store)
 }
 

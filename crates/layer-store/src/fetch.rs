@@ -25,6 +25,11 @@ pub trait Fetcher: fmt::Debug + Send + Sync {
     /// # Errors
     /// Why it cannot be opened.
     fn open(&self, source: &str, blob: &Blob) -> Option<io::Result<Box<dyn Read>>>;
+
+    /// Whether the user ended what is being done: that a layer did not come then says nothing of it.
+    fn is_cancelled(&self) -> bool {
+        false
+    }
 }
 
 impl Store {
@@ -118,7 +123,9 @@ impl Store {
         match self.fetch(&layer, blob) {
             Ok(()) => Ok(layer),
             Err(source) => {
-                self.forget_elsewhere(&layer)?;
+                if !self.fetcher.get().is_some_and(|fetcher| fetcher.is_cancelled()) {
+                    self.forget_elsewhere(&layer)?;
+                }
                 Err(StoreError::Lost { diff_id: *diff_id, source })
             }
         }

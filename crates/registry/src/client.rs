@@ -1,6 +1,7 @@
 //! The client: what is known of all registries, shared by all threads of a process.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -91,6 +92,25 @@ impl Client {
             hosts: Mutex::default(),
             credentials: Mutex::default(),
         }))
+    }
+
+    /// Lets an interruption end what waits for a silent registry, too: by a thread that looks for it as
+    /// long as there is the client.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn watch(&self) -> io::Result<()> {
+        let watched = Arc::downgrade(&self.0);
+        let watch = move || {
+            while let Some(inner) = watched.upgrade() {
+                if (inner.interrupted)() {
+                    lock(&inner.agents).drain().for_each(|(_, agent)| agent.shutdown());
+                }
+                drop(inner);
+                thread::sleep(SLICE);
+            }
+        };
+        thread::Builder::new().name("interruption".to_owned()).spawn(watch).map(drop)
     }
 
     /// The repository that `name` is in; the tag and digest of `name` only choose among mirrors.

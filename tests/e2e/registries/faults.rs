@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use lbuild_tests::{Fault, FaultProxy, Registry};
+use lbuild_tests::{Fault, FaultProxy, Registry, Running};
+use rustix::process::Signal;
 
 use super::{RegistryBed, noise};
 
@@ -57,6 +58,31 @@ fn a_broken_download_goes_on_where_it_broke() {
     assert!(!ranges.is_empty(), "nothing was asked for by range");
     let (_, down) = proxy.bytes();
     assert!(down < 3_500_000, "{down} bytes came for 3,000,000");
+}
+
+#[test]
+fn an_interruption_ends_a_layer_that_a_step_waits_for() {
+    let mut bed = RegistryBed::new();
+    let (_registry, proxy) = big(&bed);
+    bed.empty_store();
+    bed.bed.dockerfile(&format!("FROM {}\nCOPY noise /copied\n", proxy.name("big:1")));
+    // The configuration is shorter than that.
+    proxy.fault("GET", "/blobs/", 2, Fault::Stall(500_000));
+    let mut command = bed.command(["build", "--progress", "plain", "-t", "app"]);
+    command.env("LBUILD_REGISTRY_TIMEOUT", "60").arg(bed.bed.context());
+    let build = Running::start(&mut command);
+    while !proxy.seen().iter().any(|seen| seen.line.starts_with("GET /v2/big/blobs/")) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    let began = Instant::now();
+    build.signal(Signal::INT);
+    build.end().failure(130).says(&["interrupted"]);
+    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+    // What did not come is not taken for lost.
+    proxy.heal();
+    let run = bed.build(["-t", "app"]).success();
+    assert!(!run.stderr.contains("cannot be fetched"), "{run}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod ssh;
 use std::io::{self, IsTerminal};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lbuild_builder::{BuildError, BuildRequest, Cancel, FailedStep};
+use lbuild_builder::{BuildError, BuildEvent, BuildRequest, Cancel, FailedStep};
 use lbuild_layer_store::Store;
 use lbuild_runner::Standing;
 use serde_json::json;
@@ -20,6 +20,7 @@ use crate::call::Method;
 use crate::contexts::Contexts;
 use crate::diagnostics::{self, Source, Style};
 use crate::failure::{self, Failure, build_exit};
+use crate::fetch::Fetch;
 use crate::images::Images;
 use crate::output::{Destination, Form, Output};
 use crate::progress::Progress;
@@ -57,9 +58,11 @@ fn build(global: &GlobalArgs, mut args: BuildArgs, timings: &Timings) -> Result<
         export::check(&args.outputs)?;
         result::check(&args)?;
     }
-    let store = timings.measure("open the store", || root::open(global))?;
+    let fetch = Arc::new(Fetch::default());
+    let store = timings.measure("open the store", || root::open_with(global, Arc::clone(&fetch)))?;
     let agents = SshAgents::start(&args.ssh, &store)?;
     let watch = Watch::new()?;
+    fetch.heed(watch.cancel());
     let contexts = Contexts {
         store: &store,
         secrets: args.secrets.iter().cloned().collect(),
@@ -87,8 +90,15 @@ fn build(global: &GlobalArgs, mut args: BuildArgs, timings: &Timings) -> Result<
     if args.plan {
         return plan::run(&store, &request, &source, watch.cancel(), args.json);
     }
-    let attempt =
-        Attempt { store: &store, request: &request, source: &source, args: &args, watch: &watch, timings };
+    let attempt = Attempt {
+        store: &store,
+        request: &request,
+        source: &source,
+        args: &args,
+        watch: &watch,
+        fetch: &fetch,
+        timings,
+    };
     for _ in 0..MOST_DAMAGE {
         match attempt.run(style, interruption) {
             Err(_) if interruption.exit().is_none() && attempt.is_mended_by_another() => {}
@@ -105,13 +115,16 @@ struct Attempt<'a> {
     source: &'a Source,
     args: &'a BuildArgs,
     watch: &'a Watch,
+    fetch: &'a Fetch,
     timings: &'a Timings,
 }
 
 impl Attempt<'_> {
     fn run(&self, style: ProgressStyle, interruption: &Interruption) -> Result<(), Failure> {
-        let Self { store, request, source, args, watch, timings } = *self;
-        let progress = Progress::start(style, args.explain);
+        let Self { store, request, source, args, watch, fetch, timings } = *self;
+        let progress = Arc::new(Progress::start(style, args.explain));
+        let shows = Arc::clone(&progress);
+        fetch.tell_with(move |text| shows.event(BuildEvent::Note(text)));
         let failed_step = Mutex::new(None);
         let keeps = wants_shell(args).then_some(&failed_step);
         let events = |event| {
@@ -120,6 +133,9 @@ impl Attempt<'_> {
         };
         let built = lbuild_builder::build_or_keep(store, request, &events, watch.cancel(), keeps);
         let warnings = progress.finish();
+        if style != ProgressStyle::Quiet && !progress.is_json() {
+            fetch.tell_with(|text| diagnostics::print(&text));
+        }
         let took = progress.elapsed();
         if keeps.is_none() {
             interruption.end();

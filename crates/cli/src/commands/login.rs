@@ -5,8 +5,9 @@ use std::io::{self, BufRead, IsTerminal, Read, Write};
 use lbuild_registry::{Credentials, Kept};
 
 use crate::args::{LoginArgs, LogoutArgs};
+use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::{diagnostics, registry};
+use crate::{diagnostics, registry, terminal};
 
 /// Bytes of a password.
 const MAX_PASSWORD: u64 = 64 << 10;
@@ -22,8 +23,10 @@ pub fn login(args: LoginArgs) -> Result<(), Failure> {
     };
     let password = if args.password_stdin {
         read_password()?
+    } else if stdin_is_terminal {
+        ask_password()?
     } else {
-        return Err(Failure::usage("the password is read from standard input")
+        return Err(Failure::usage("there is no terminal to ask for the password")
             .help(format!("lbuild login --username {user} --password-stdin {host} < FILE")));
     };
     let client = registry::client(None)?;
@@ -72,6 +75,20 @@ fn ask(question: &str) -> Result<String, Failure> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line).map_err(Failure::io("cannot read standard input"))?;
     Ok(line.trim().to_owned())
+}
+
+/// A line from the terminal that nobody sees.
+fn ask_password() -> Result<String, Failure> {
+    let mut err = io::stderr().lock();
+    let _ = err.write_all(b"Password: ").and_then(|()| err.flush());
+    let line = terminal::read_hidden_line().map_err(Failure::io("cannot read the password"));
+    let _ = err.write_all(b"\n");
+    match line? {
+        Some(line) if line.is_empty() => Err(Failure::usage("the password is empty")),
+        Some(line) if line.len() as u64 >= MAX_PASSWORD => Err(Failure::usage("the password is too long")),
+        Some(line) => Ok(line),
+        None => Err(Failure::Reported(Exit::Signal(rustix::process::Signal::INT.as_raw()))),
+    }
 }
 
 /// All of standard input, without the end of its last line.
