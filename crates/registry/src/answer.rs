@@ -29,6 +29,9 @@ pub(crate) struct Answer {
     pub is_logged_in: bool,
 }
 
+/// What a registry says to a manifest one of whose blobs it does not know.
+const MISSING_BLOB: &str = "MANIFEST_BLOB_UNKNOWN";
+
 /// `{"errors": […]}`, as the distribution spec has it.
 #[derive(Deserialize)]
 struct Errors {
@@ -83,9 +86,13 @@ impl Answer {
         let mut text = Vec::new();
         // What it says helps; that it cannot be read is no news.
         let _ = body.as_reader().take(MAX_ERROR).read_to_end(&mut text);
-        let message = message(&text);
+        let errors = errors(&text);
+        let message = message(&errors);
         let what = what.to_owned();
         match status {
+            400 | 404 if errors.iter().any(|error| error.code == MISSING_BLOB) => {
+                RegistryError::MissingBlob { host, what, message }
+            }
             401 | 403 => RegistryError::Unauthorized { host, what, message, is_logged_in },
             404 => RegistryError::NotFound { what, host },
             429 => RegistryError::TooManyRequests { host, message, seconds },
@@ -100,12 +107,16 @@ pub(crate) fn challenge_in(headers: &HeaderMap) -> Option<Challenge> {
     Challenge::choose(values.filter_map(|value| value.to_str().ok()))
 }
 
+/// What the registry says; nothing if it is in no form that we know.
+fn errors(body: &[u8]) -> Vec<ErrorItem> {
+    serde_json::from_slice(body).map_or_else(|_| Vec::new(), |Errors { errors }| errors)
+}
+
 /// `: ` and what the registry says; empty if it says nothing.
-fn message(body: &[u8]) -> String {
-    let Ok(Errors { errors }) = serde_json::from_slice(body) else { return String::new() };
-    let said: Vec<String> = errors
-        .into_iter()
-        .map(|error| if error.message.is_empty() { error.code } else { error.message })
+fn message(errors: &[ErrorItem]) -> String {
+    let said: Vec<&str> = errors
+        .iter()
+        .map(|error| if error.message.is_empty() { error.code.as_str() } else { &error.message })
         .filter(|text| !text.is_empty())
         .collect();
     if said.is_empty() { String::new() } else { format!(": {}", single_line(&said.join("; "))) }
@@ -134,7 +145,7 @@ mod tests {
             (r#"{"errors":[]}"#, ""),
             ("<html>", ""),
         ] {
-            assert_eq!(message(body.as_bytes()), expected, "{body}");
+            assert_eq!(message(&errors(body.as_bytes())), expected, "{body}");
         }
     }
 

@@ -45,6 +45,17 @@ pub enum RegistryError {
         /// How many seconds it wants us to wait.
         seconds: Option<u64>,
     },
+    /// A manifest was put whose blobs the registry says it does not have. They were put before: a
+    /// registry may see them only a moment later, above all where several clients put the same one.
+    #[error("{host} does not have the blobs of {what} that were put there{message}")]
+    MissingBlob {
+        /// The registry.
+        host: String,
+        /// The manifest.
+        what: String,
+        /// What it said, beginning with `: `; may be empty.
+        message: String,
+    },
     /// Any other refusal or failure of the server.
     #[error("{host} answers {status} to {what}{message}")]
     Status {
@@ -175,7 +186,9 @@ impl RegistryError {
                 format!("try again in {seconds} seconds, log in, or use a mirror")
             }
             Self::TooManyRequests { .. } => "try again later, log in, or use a mirror".to_owned(),
-            Self::Status { status: 500.., .. } | Self::Body { .. } => "try again later".to_owned(),
+            Self::Status { status: 500.., .. } | Self::Body { .. } | Self::MissingBlob { .. } => {
+                "try again later".to_owned()
+            }
             Self::Digest { .. } | Self::Size { .. } => {
                 "try again; if it stays, the registry's content is damaged".to_owned()
             }

@@ -60,7 +60,9 @@ pub(crate) fn is_transient(error: &RegistryError) -> bool {
     match error {
         RegistryError::Connection { source, .. } => is_transient_connection(source),
         RegistryError::Status { status, .. } => matches!(status, 408 | 500 | 502 | 503 | 504),
-        RegistryError::TooManyRequests { .. } | RegistryError::Body { .. } => true,
+        RegistryError::TooManyRequests { .. }
+        | RegistryError::Body { .. }
+        | RegistryError::MissingBlob { .. } => true,
         _ => false,
     }
 }
@@ -100,6 +102,10 @@ mod tests {
             (status(503, None), ATTEMPTS - 1),
             (status(400, None), 0),
             (status(503, Some(3600)), 0),
+            (
+                RegistryError::MissingBlob { host: "a.io".into(), what: "x".into(), message: String::new() },
+                ATTEMPTS - 1,
+            ),
             (RegistryError::Interrupted, 0),
             (
                 RegistryError::Connection {

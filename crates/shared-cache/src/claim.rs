@@ -1,11 +1,13 @@
 //! Claims: one machine runs a step, the others wait for its record.
 //!
 //! A claim is a document that its owner renews. Whoever waits looks whether it changes, by a clock of
-//! its own: one that does not is of a machine that is gone, and is taken over. Two machines may claim at
-//! the same moment; then both run the step, which costs time and nothing else.
+//! its own: one that does not is of a machine that is gone, and is taken over. Of machines that claim at
+//! the same moment the last one has it: each looks again once the others must have put theirs. If one was
+//! slower than that, two run the step, which costs time and nothing else.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use lbuild_oci::Digest;
@@ -18,6 +20,10 @@ pub(crate) const RENEWAL: Duration = Duration::from_secs(3);
 
 /// A claim that did not change for so long is of nobody.
 const PATIENCE: Duration = Duration::from_secs(12);
+
+/// Between putting a claim and the look whether it stands.
+const SHORTEST_SETTLING: Duration = Duration::from_millis(30);
+const LONGEST_SETTLING: Duration = Duration::from_secs(1);
 
 /// What a claim says that its owner released.
 const FREE: &str = "free";
@@ -64,6 +70,8 @@ impl Claims {
         key: &Digest,
     ) -> Result<Claimed, CacheError> {
         let name = namespace.claim(key);
+        storage.prepare()?;
+        let began = Instant::now();
         if let Some(other) = self.other(storage, &name)? {
             let mut others = lock(&self.others);
             let (seen, since) = others.entry(*key).or_insert_with(|| (other.clone(), Instant::now()));
@@ -76,7 +84,9 @@ impl Claims {
             others.remove(key);
         }
         storage.put_document(&name, &document::of_claim(&format!("{} 0", self.token)))?;
-        // The last one to write has it, as far as both see it.
+        // Who saw no claim either has put theirs by now, if they are not much slower: the last one to
+        // write has it.
+        sleep(settling(began.elapsed()));
         if self.other(storage, &name)?.is_some() {
             return Ok(Claimed::Elsewhere);
         }
@@ -118,6 +128,11 @@ impl Claims {
         let claim = storage.document(name)?.and_then(|bytes| document::read_claim(&bytes));
         Ok(claim.filter(|claim| claim != FREE && !claim.starts_with(&self.token)))
     }
+}
+
+/// How long others may take to put a claim, where it took us `own` to look for one and put ours.
+fn settling(own: Duration) -> Duration {
+    (own * 3).clamp(SHORTEST_SETTLING, LONGEST_SETTLING)
 }
 
 #[cfg(test)]

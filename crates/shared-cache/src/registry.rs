@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lbuild_layer_store::{Blob, BlobOrigin};
 use lbuild_oci::MediaType;
-use lbuild_registry::{Repository, Version};
+use lbuild_registry::{Mounted, Repository, Version};
 
 use crate::CacheError;
 use crate::document::{EMPTY, empty_blob};
@@ -27,6 +27,7 @@ impl RegistryStorage {
         Self { repository, has_empty: OnceLock::new() }
     }
 
+    /// Puts the blob that every document names, once.
     fn put_empty(&self) -> Result<(), CacheError> {
         if self.has_empty.get().is_none() {
             let blob = empty_blob();
@@ -46,6 +47,10 @@ impl Storage for RegistryStorage {
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn prepare(&self) -> Result<(), CacheError> {
+        self.put_empty()
     }
 
     fn put_document(&self, name: &str, document: &[u8]) -> Result<(), CacheError> {
@@ -70,6 +75,13 @@ impl Storage for RegistryStorage {
 
     fn has_blob(&self, blob: &Blob) -> Result<bool, CacheError> {
         Ok(self.repository.has_blob(&blob.digest)?)
+    }
+
+    fn take_blob(&self, blob: &Blob, from: &BlobOrigin) -> Result<bool, CacheError> {
+        if from.registry != self.repository.registry() || from.repository == self.repository.path() {
+            return Ok(false);
+        }
+        Ok(matches!(self.repository.mount(&blob.digest, &from.repository)?, Mounted::Done))
     }
 
     fn put_blob(&self, blob: &Blob, file: &File) -> Result<(), CacheError> {

@@ -17,6 +17,14 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// [`CacheError`].
     fn document(&self, name: &str) -> Result<Option<Vec<u8>>, CacheError>;
 
+    /// Makes all ready that documents need, so that putting one then is quick.
+    ///
+    /// # Errors
+    /// [`CacheError`].
+    fn prepare(&self) -> Result<(), CacheError> {
+        Ok(())
+    }
+
     /// Puts a document, which is an image manifest whose blobs are there, in the place of one of that
     /// name.
     ///
@@ -42,6 +50,14 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`CacheError`].
     fn has_blob(&self, blob: &Blob) -> Result<bool, CacheError>;
+
+    /// Takes a blob from another repository without moving it, and says whether that could be done.
+    ///
+    /// # Errors
+    /// [`CacheError`].
+    fn take_blob(&self, _blob: &Blob, _from: &BlobOrigin) -> Result<bool, CacheError> {
+        Ok(false)
+    }
 
     /// Puts a blob, which `file` holds from its beginning.
     ///

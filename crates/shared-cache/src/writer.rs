@@ -190,7 +190,8 @@ impl SharedCache {
             return Ok(());
         }
         let name = target.namespace.record(&entry.key);
-        if !entry.replaces && !self.is_outdated(&entry.key) && is_there(target, &name, &entry.key)? {
+        let is_to_stay = !entry.replaces && !self.is_outdated(&entry.key);
+        if is_to_stay && (self.was_found_in(target, &entry.key) || is_there(target, &name, &entry.key)?) {
             return Ok(());
         }
         let blob = entry.layer.map(|layer| self.put_layer(target, index, store, &layer)).transpose()?;
@@ -217,7 +218,7 @@ impl SharedCache {
         let layer = layer.ok_or_else(|| failed(lbuild_layer_store::StoreError::UnknownLayer(*diff_id)))?;
         let blob = match &layer.blob {
             Some(blob) => {
-                if !target.storage.has_blob(blob)? {
+                if !target.storage.has_blob(blob)? && !take_blob(target, store, blob)? {
                     target.storage.put_blob(blob, &store.layer_blob(diff_id).map_err(failed)?)?;
                     self.count(blob);
                 }
@@ -244,6 +245,16 @@ impl SharedCache {
         written.layers += 1;
         written.bytes += blob.size;
     }
+}
+
+/// Takes a blob from where it was seen, if the target can: then nobody downloads it to upload it.
+fn take_blob(target: &Target, store: &Store, blob: &Blob) -> Result<bool, CacheError> {
+    for origin in store.blob_origins(&blob.digest) {
+        if target.storage.take_blob(blob, &origin)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether there is a record that can be read.
