@@ -27,6 +27,8 @@ pub(crate) struct StageState {
     pub has_cmd: bool,
     /// Whether a WORKDIR was set in this Dockerfile.
     pub has_workdir: bool,
+    /// When the last step that has a time was made.
+    pub last_step: Option<String>,
     /// In a forecast: whether the layers are not known, since a step would run first.
     pub is_unknown: bool,
 }
@@ -45,6 +47,7 @@ impl StageState {
             arguments: Vec::new(),
             has_cmd: false,
             has_workdir: false,
+            last_step: None,
             is_unknown: false,
         }
     }
@@ -127,6 +130,9 @@ impl StageState {
 
     /// Adds a history entry, and the layer that the step made.
     pub fn record(&mut self, created_by: String, created: Option<String>, layer: Option<DiffId>) {
+        if created.is_some() {
+            self.last_step.clone_from(&created);
+        }
         self.image.history.push(History {
             created,
             created_by: Some(created_by),

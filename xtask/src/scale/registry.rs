@@ -13,6 +13,8 @@ use crate::command::Failure;
 use super::network::{HUB, Network};
 
 const PORT: u16 = 5000;
+/// The end of a claim's tag.
+const CLAIM: &str = ".claim";
 const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// A registry on the bridge. It ends with this value.
@@ -29,6 +31,8 @@ pub struct Traffic {
     records_found: u64,
     records_missing: u64,
     records_put: u64,
+    claims_seen: u64,
+    claims_put: u64,
     blobs_sent: u64,
     blobs_looked_for: u64,
     uploads: u64,
@@ -111,6 +115,8 @@ impl Traffic {
         let status: u16 = answer.next().and_then(|status| status.parse().ok()).unwrap_or_default();
         let bytes: u64 = answer.next().and_then(|bytes| bytes.parse().ok()).unwrap_or_default();
         match (method, path) {
+            ("GET", path) if path.ends_with(CLAIM) => self.claims_seen += 1,
+            ("PUT", path) if path.ends_with(CLAIM) => self.claims_put += 1,
             ("GET", path) if path.contains("/manifests/") && status == 200 => self.records_found += 1,
             ("GET", path) if path.contains("/manifests/") => self.records_missing += 1,
             ("PUT", path) if path.contains("/manifests/") => self.records_put += 1,
@@ -131,6 +137,8 @@ impl Traffic {
             records_found: self.records_found - before.records_found,
             records_missing: self.records_missing - before.records_missing,
             records_put: self.records_put - before.records_put,
+            claims_seen: self.claims_seen - before.claims_seen,
+            claims_put: self.claims_put - before.claims_put,
             blobs_sent: self.blobs_sent - before.blobs_sent,
             blobs_looked_for: self.blobs_looked_for - before.blobs_looked_for,
             uploads: self.uploads - before.uploads,
@@ -143,7 +151,9 @@ impl Traffic {
         for (what, count) in [
             ("records found", self.records_found),
             ("records not found", self.records_missing),
-            ("records, claims put", self.records_put),
+            ("records put", self.records_put),
+            ("claims looked at", self.claims_seen),
+            ("claims put", self.claims_put),
             ("layers looked for", self.blobs_looked_for),
             ("layers uploaded", self.uploads),
             ("layers sent", self.blobs_sent),
@@ -164,6 +174,8 @@ mod tests {
         for line in [
             r#"10.0.0.1 - - [x] "GET /v2/cache/manifests/cache-1 HTTP/1.1" 200 700 "" "lbuild""#,
             r#"10.0.0.1 - - [x] "GET /v2/cache/manifests/cache-2 HTTP/1.1" 404 96 "" "lbuild""#,
+            r#"10.0.0.1 - - [x] "GET /v2/cache/manifests/cache-2.claim HTTP/1.1" 404 96 "" "lbuild""#,
+            r#"10.0.0.1 - - [x] "PUT /v2/cache/manifests/cache-2.claim HTTP/1.1" 201 0 "" "lbuild""#,
             r#"10.0.0.1 - - [x] "GET /v2/cache/blobs/sha256:00 HTTP/1.1" 200 9000 "" "lbuild""#,
             r#"time="x" level=error msg="something else""#,
             "",
@@ -171,6 +183,7 @@ mod tests {
             traffic.count(line);
         }
         let counts = (traffic.records_found, traffic.records_missing, traffic.blobs_sent, traffic.bytes_sent);
-        assert_eq!(counts, (1, 1, 1, 9796));
+        assert_eq!(counts, (1, 1, 1, 9892));
+        assert_eq!((traffic.claims_seen, traffic.claims_put), (1, 1));
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::command::Failure;
+use crate::command::{Failure, run_quietly};
 
 use super::network::{Network, within};
 use super::registry::Registry;
@@ -14,6 +14,15 @@ use super::tree::{IMAGES, Tree};
 
 /// How often steps ran.
 pub type Steps = BTreeMap<String, usize>;
+
+/// What a worker did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// The steps that ran, as their instructions.
+    pub steps: Steps,
+    /// The images, by their names.
+    pub images: BTreeMap<String, String>,
+}
 
 /// A worker.
 pub struct Worker {
@@ -46,24 +55,29 @@ impl Worker {
         })
     }
 
-    /// Builds every image, each worker in another order; `is_frozen`: nothing may run. Returns what ran.
-    pub fn build_all(&self, tree: &Tree, is_frozen: bool) -> Result<Steps, Failure> {
-        let mut steps = Steps::new();
+    /// Builds every image, each worker in another order; `is_frozen`: nothing may run.
+    pub fn build_all(&self, tree: &Tree, is_frozen: bool) -> Result<Work, Failure> {
+        let mut work = Work::default();
         for image in 0..IMAGES {
-            let image = (image * 7 + self.number * 3) % IMAGES;
-            for step in self.build(tree, image, is_frozen)? {
-                *steps.entry(step).or_default() += 1;
-            }
+            let service = format!("service-{}", (image * 7 + self.number * 3) % IMAGES);
+            note(&self.build(tree, &service, is_frozen)?, &service, &mut work);
         }
-        Ok(steps)
+        Ok(work)
     }
 
-    /// Builds an image; returns the steps that ran.
-    fn build(&self, tree: &Tree, image: usize, is_frozen: bool) -> Result<Vec<String>, Failure> {
-        let service = format!("service-{image}");
+    /// Writes an image as an archive, which takes all of its layers.
+    pub fn save(&self, service: &str, archive: &Path) -> Result<(), Failure> {
+        let mut command = within(&self.namespace, &self.lbuild);
+        command.arg("--root").arg(&self.store).args(["save", "-o"]).arg(archive).arg(service);
+        command.env("CONTAINERS_REGISTRIES_CONF", &self.configuration);
+        run_quietly(&mut command).map(drop)
+    }
+
+    /// Builds an image; returns the events.
+    fn build(&self, tree: &Tree, service: &str, is_frozen: bool) -> Result<String, Failure> {
         let mut command = within(&self.namespace, &self.lbuild);
         command.arg("--root").arg(&self.store);
-        command.args(["build", "--progress=rawjson", "--target", &service, "-t", &service]);
+        command.args(["build", "--progress=rawjson", "--target", service, "-t", service]);
         command.arg(format!("--cache-from=type=registry,ref={}", self.cache));
         if is_frozen {
             command.arg("--frozen");
@@ -76,14 +90,13 @@ impl Worker {
         if !output.status.success() {
             return Err(Failure(format!("worker {} cannot build {service}:\n{text}", self.number)));
         }
-        Ok(steps_run(&text))
+        Ok(text.into_owned())
     }
 }
 
-/// The steps that finished, as their instructions, by the events of a build.
-fn steps_run(events: &str) -> Vec<String> {
+/// Adds what the events of a build tell: the steps that finished, and the image.
+fn note(events: &str, service: &str, work: &mut Work) {
     let mut texts: BTreeMap<u64, String> = BTreeMap::new();
-    let mut run = Vec::new();
     for event in events.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
         match event["event"].as_str() {
             Some("planned") => {
@@ -94,12 +107,15 @@ fn steps_run(events: &str) -> Vec<String> {
             }
             Some("finished") => {
                 let step = event["step"].as_u64().unwrap_or_default();
-                run.push(texts.get(&step).cloned().unwrap_or_default());
+                *work.steps.entry(texts.get(&step).cloned().unwrap_or_default()).or_default() += 1;
+            }
+            Some("built") => {
+                work.images
+                    .insert(service.to_owned(), event["image"].as_str().unwrap_or_default().to_owned());
             }
             _ => {}
         }
     }
-    run
 }
 
 #[cfg(test)]
@@ -107,12 +123,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steps_that_ran_are_named() {
+    fn steps_that_ran_and_the_image_are_noted() {
         let events = r#"{"event":"planned","steps":[{"step":1,"text":"FROM a"},{"step":2,"text":"RUN b"}]}
 note: no event
 {"event":"cached","step":1}
 {"event":"finished","step":2}
+{"event":"built","image":"sha256:1"}
 "#;
-        assert_eq!(steps_run(events), ["RUN b"]);
+        let mut work = Work::default();
+        note(events, "a", &mut work);
+        assert_eq!(work.steps, Steps::from([("RUN b".to_owned(), 1)]));
+        assert_eq!(work.images["a"], "sha256:1");
     }
 }
