@@ -27,6 +27,7 @@ mod key;
 mod latch;
 mod metadata;
 mod outline;
+mod path;
 mod plan;
 mod prepared;
 mod problem;

@@ -33,7 +33,7 @@ pub fn shell(
         StubError::Step(problem) => at(problem),
     })?;
     let user = process_user(active.root(), &state.image.config.user).map_err(|error| at(error.into()))?;
-    make_workdir(&active, state.workdir(), &user).map_err(at)?;
+    make_workdir(&active, &state.workdir(), &user).map_err(at)?;
     let request = BuildRequest::new("");
     let shell = || state.shell().into_iter().take(1).collect();
     let command = if command.is_empty() { shell() } else { command };

@@ -6,6 +6,7 @@ use lbuild_oci::{DiffId, History, ImageConfig, Platform};
 use lbuild_parser::expand::{ExpandError, Expanded, Expander};
 
 use crate::environment::Environment;
+use crate::path::absolute;
 
 /// What comment the project leaves in an image's history.
 const COMMENT: &str = "lbuild";
@@ -77,12 +78,10 @@ impl StageState {
         self.image.platform()
     }
 
-    /// The working directory, absolute.
-    pub fn workdir(&self) -> &str {
-        match self.image.config.working_dir.as_str() {
-            "" => "/",
-            directory => directory,
-        }
+    /// The working directory, absolute and without `.` and `..`. The image's configuration may write it
+    /// in another way.
+    pub fn workdir(&self) -> String {
+        absolute("/", &self.image.config.working_dir)
     }
 
     /// A word with its variables, quotes and escapes replaced.

@@ -125,7 +125,8 @@ pub fn process_user(root: &Root, specification: &str) -> Result<ProcessUser, Use
 /// The owner that `--chown` or a WORKDIR's user gives to files: user and group ids.
 ///
 /// A name that the image does not know stands for 0, as in BuildKit; the second part of the
-/// result names it.
+/// result names it. So does an empty group behind a colon (`1000:`, which `--chown=$user:$group`
+/// gives where there is no such variable).
 ///
 /// # Errors
 /// [`UserError`] for numbers that are no ids and unreadable files.
@@ -146,9 +147,10 @@ pub fn file_owner(root: &Root, specification: &str) -> Result<((u32, u32), Optio
             }
         },
     };
-    if let Some(group) = group.filter(|group| !group.is_empty()) {
+    if let Some(group) = group {
         match parse_id(group)? {
             Some(id) => gid = id,
+            None if group.is_empty() => gid = 0,
             None => match read_groups(root)?.iter().find(|entry| entry.name == group) {
                 Some(entry) => gid = entry.gid,
                 None if group == "root" => gid = 0,
@@ -292,6 +294,9 @@ mod tests {
             (":adm", (0, 4), None),
             ("nobody", (0, 0), Some("nobody")),
             ("web:nogroup", (33, 44), Some("nogroup")),
+            ("web:", (33, 0), None),
+            ("7:", (7, 0), None),
+            (":", (0, 0), None),
         ] {
             let (found, missing) = file_owner(&root, text).unwrap();
             assert_eq!((found, missing.as_deref()), (owner, unknown), "{text}");

@@ -11,7 +11,7 @@ use lbuild_confined::Root;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid, chmodat, chownat};
 use serde::Serialize;
 
-use crate::step::workdir::absolute;
+use crate::path::absolute;
 
 /// Where a linked copy lands, as far as the base decides it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -7,12 +7,12 @@ use lbuild_parser::{Mount, MountKind, Sharing};
 use serde_json::{Value, json};
 
 use crate::BuildError;
+use crate::path::absolute;
 use crate::plan::Origin;
 use crate::problem::Problem;
 use crate::request::Secret;
 use crate::solve::Solver;
 use crate::state::StageState;
-use crate::step::workdir::absolute;
 
 /// As large a secret as is read.
 const MAX_SECRET: u64 = 500 << 10;
@@ -176,7 +176,7 @@ struct Words {
 impl Words {
     fn target(&self, state: &StageState) -> Result<PathBuf, Problem> {
         let target = self.target.as_deref().unwrap_or_default();
-        let path = absolute(state.workdir(), target);
+        let path = absolute(&state.workdir(), target);
         if path == "/" {
             return Err(Problem::new(format!("invalid mount target {target:?}"))
                 .help("a mount needs a target below the root: target=/some/path"));

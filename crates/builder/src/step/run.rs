@@ -170,7 +170,7 @@ fn execute(
     let user = process_user(active.root(), &state.image.config.user).map_err(|error| {
         at(Problem::from(error).help("USER must name a user of the image, or give numbers as USER 1000:1000"))
     })?;
-    make_workdir(&active, state.workdir(), &user).map_err(at)?;
+    make_workdir(&active, &state.workdir(), &user).map_err(at)?;
     let spec = spec(solver, state, resolved, &active, &user, mounts).map_err(at)?;
     let mut last = LastOutput::default();
     let mut output = |stream: lbuild_runner::Stream, bytes: &[u8]| {

@@ -303,7 +303,7 @@ fn apply(
     let transfer = &transfer;
     let tree = solver.build.contexts.open(&transfer.origin, transfer.layers.as_deref())?;
     let failed = |error: CopyError| failed(error, transfer, place.span);
-    let workdir = state.workdir().to_owned();
+    let workdir = state.workdir();
     let spot = Spot { destination: &transfer.destination, workdir: &workdir, owner: None };
     let prepared = solver
         .timed(place.id, "list files", || prepared(solver, transfer, Some(&tree), &spot, Remotes::Included))
@@ -353,10 +353,10 @@ fn linked(
     }
     let at = |problem: Problem| problem.at(place.span);
     let base = solver.build.store.view(&state.layers)?;
-    let landing = Landing::find(base.root(), state.workdir(), &transfer.destination)
+    let landing = Landing::find(base.root(), &state.workdir(), &transfer.destination)
         .map_err(|error| at(Problem::from(error)))?;
     let owner = owner(solver, base.root(), transfer).map_err(at)?;
-    let workdir = state.workdir().to_owned();
+    let workdir = state.workdir();
     let spot = Spot { destination: &landing.destination, workdir: &workdir, owner };
     let failed = |error: CopyError| failed(error, transfer, place.span);
     let prepared = prepared(solver, transfer, Some(tree), &spot, Remotes::Included).map_err(failed)?;
@@ -453,7 +453,7 @@ fn quick_key(
         None if !has_paths => Value::Null,
         None => {
             let tree = solver.build.contexts.open(&transfer.origin, None)?;
-            let spot = Spot { destination: &transfer.destination, workdir: state.workdir(), owner: None };
+            let spot = Spot { destination: &transfer.destination, workdir: &state.workdir(), owner: None };
             let files = prepared(solver, transfer, Some(&tree), &spot, Remotes::LeftOut)
                 .and_then(|prepared| {
                     prepared.digest(solver.build.contexts.memo(), &|| solver.build.cancel.is_cancelled())

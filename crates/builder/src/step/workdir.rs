@@ -1,12 +1,13 @@
 //! WORKDIR: the directory is made if it does not exist, and then the step has a layer.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use lbuild_layer_store::{ActiveSnapshot, PrepareOptions};
 use rustix::fs::{AtFlags, Gid, Mode, Uid, chownat};
 
 use crate::BuildError;
 use crate::key::Key;
+use crate::path::absolute;
 use crate::problem::Problem;
 use crate::solve::{Solver, Step, StepPlace};
 use crate::state::StageState;
@@ -23,8 +24,10 @@ pub(crate) fn workdir(
     word: &str,
 ) -> Result<(), BuildError> {
     let path = solver.expand(state, word).map_err(|problem| problem.about(word).at(place.span))?;
-    let directory = absolute(state.workdir(), &path);
-    state.image.config.working_dir.clone_from(&directory);
+    let directory = absolute(&state.workdir(), &path);
+    // An absolute path is kept as it was written, as by Docker.
+    let written = if path.starts_with('/') { path } else { directory.clone() };
+    state.image.config.working_dir.clone_from(&written);
     state.has_workdir = true;
     let user = state.image.config.user.clone();
     let mut key = Key::new("workdir", &state.layers)
@@ -33,7 +36,7 @@ pub(crate) fn workdir(
     if !user.is_empty() {
         key = key.with("user", &user);
     }
-    let history = format!("WORKDIR {directory}");
+    let history = format!("WORKDIR {written}");
     let step = Step { place, key, shown: None, history, files: None };
     solver.step(state, step, |state| {
         let active = solver.build.store.prepare(&state.layers, &PrepareOptions::default())?;
@@ -59,37 +62,4 @@ fn make(active: &ActiveSnapshot, directory: &Path, user: &str) -> Result<(), Pro
             .map_err(std::io::Error::from)?;
     }
     Ok(())
-}
-
-/// `path`, or `path` below `current` if it is relative, without `.` and `..`.
-pub(crate) fn absolute(current: &str, path: &str) -> String {
-    let mut clean = PathBuf::from("/");
-    for component in Path::new(current).join(path).components() {
-        match component {
-            Component::Normal(name) => clean.push(name),
-            Component::ParentDir => {
-                clean.pop();
-            }
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
-        }
-    }
-    clean.to_string_lossy().into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_absolute_and_clean() {
-        for (current, path, expected) in [
-            ("/", "a", "/a"),
-            ("/a", "b/../c", "/a/c"),
-            ("/a", "/x//y/.", "/x/y"),
-            ("/a", "../../..", "/"),
-            ("/a", ".", "/a"),
-        ] {
-            assert_eq!(absolute(current, path), expected, "{current} {path}");
-        }
-    }
 }
