@@ -11,6 +11,9 @@ use crate::counts::Counts;
 use crate::packages;
 use crate::workspace;
 
+/// How many cases run at a time unless somebody says: more than there are processors, so that builds meet.
+pub const JOBS: u64 = 8;
+
 const BUILD: &str = "build -t {tag} -o type=docker,dest={tar} -f {dockerfile} {args} {context}";
 
 /// The script that runs the cases, where it is: in the folder that `LBUILD_CONFORMANCE` names, else
@@ -23,8 +26,8 @@ pub fn script() -> Option<PathBuf> {
     Some(folder.join("check.py")).filter(|script| script.is_file())
 }
 
-/// Runs the cases of those names or globs, all if there are none, on a fresh store.
-pub fn run(lbuild: &Path, names: &[String]) -> Result<Counts, Failure> {
+/// Runs the cases of those names or globs, all if there are none, on one fresh store, `jobs` at a time.
+pub fn run(lbuild: &Path, names: &[String], jobs: u64) -> Result<Counts, Failure> {
     let script = script().ok_or_else(|| {
         Failure("the conformance cases are not here: ../shared/conformance/check.py is missing".to_owned())
     })?;
@@ -38,6 +41,7 @@ pub fn run(lbuild: &Path, names: &[String]) -> Result<Counts, Failure> {
     let mut check = command("python3", [&script])
         .arg("--cases")
         .arg(&mended)
+        .arg(format!("--jobs={jobs}"))
         .args(names)
         .env("LBUILD", format!("'{lbuild}' {BUILD}"))
         .env("LBUILD_SETUP", format!("'{lbuild}' load -i {{base}}"))

@@ -6,14 +6,17 @@
 mod bed;
 mod crowd;
 mod damage;
+mod disk;
 mod full_disk;
 mod kills;
 mod power;
 
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use crate::command::Failure;
-use crate::workspace;
+use crate::counts::Counts;
+use crate::packages;
 use bed::Bed;
 
 /// How much of everything is done.
@@ -38,24 +41,31 @@ impl Amount {
     }
 }
 
-/// Tries everything; returns whether all held.
-pub fn run(amount: Amount) -> Result<bool, Failure> {
-    let lbuild = workspace::build_release()?;
+/// What came of it all.
+pub struct Outcome {
+    /// How many faults held and how many broke something.
+    pub counts: Counts,
+    /// What could not be tried here, and why.
+    pub not_run: Vec<String>,
+}
+
+/// Tries everything and prints what came of it.
+pub fn run(lbuild: PathBuf, amount: Amount) -> Result<Outcome, Failure> {
+    packages::ensure(&packages::FAULTS)?;
     let bed = Bed::new(lbuild)?;
-    let tried = [
-        kills::try_all(&bed, amount.kills)?,
-        full_disk::try_all(&bed, amount.full_disks)?,
-        damage::try_all(&bed, amount.bits)?,
-        power::try_all(&bed, amount.power_cuts)?,
-        crowd::try_all(&bed, amount.crowd)?,
-    ];
-    let mut is_sound = true;
-    for Tried { what, faults, held, broken } in &tried {
-        println!("{what:<12} {faults:>5} faults, {held:>5} held, {:>3} broken", broken.len());
-        is_sound &= broken.is_empty();
-        broken.iter().for_each(|text| println!("    {text}"));
-    }
-    Ok(is_sound)
+    let mut outcome = Outcome { counts: Counts::default(), not_run: Vec::new() };
+    let mut done = |tried: Tried| {
+        tried.print();
+        outcome.counts += Counts { passed: tried.held, failed: tried.broken.len() };
+        outcome.not_run.extend(tried.not_run.iter().map(|reason| format!("{}: {reason}", tried.what)));
+    };
+    done(kills::try_all(&bed, amount.kills)?);
+    done(full_disk::try_disks(&bed, amount.full_disks));
+    done(full_disk::try_quotas(&bed, amount.full_disks));
+    done(damage::try_all(&bed, amount.bits)?);
+    done(power::try_all(&bed, amount.power_cuts));
+    done(crowd::try_all(&bed, amount.crowd)?);
+    Ok(outcome)
 }
 
 /// The outcome of one kind of fault.
@@ -65,11 +75,14 @@ struct Tried {
     held: usize,
     /// What did not hold, one text each.
     broken: Vec<String>,
+    /// What could not be tried.
+    not_run: Vec<String>,
+    begun: Instant,
 }
 
 impl Tried {
     fn new(what: &'static str) -> Self {
-        Self { what, faults: 0, held: 0, broken: Vec::new() }
+        Self { what, faults: 0, held: 0, broken: Vec::new(), not_run: Vec::new(), begun: Instant::now() }
     }
 
     fn add(&mut self, fault: &str, held: Result<(), String>) {
@@ -78,6 +91,24 @@ impl Tried {
             Ok(()) => self.held += 1,
             Err(reason) => self.broken.push(format!("{fault}: {reason}")),
         }
+    }
+
+    /// What must hold besides, and is no fault.
+    fn also(&mut self, what: &str, held: Result<(), String>) {
+        self.broken.extend(held.err().map(|reason| format!("{what}: {reason}")));
+    }
+
+    fn not_run(mut self, reason: &str) -> Self {
+        self.not_run.push(reason.to_owned());
+        self
+    }
+
+    fn print(&self) {
+        let (what, faults, held, broken) = (self.what, self.faults, self.held, self.broken.len());
+        let seconds = self.begun.elapsed().as_secs();
+        println!("{what:<12} {faults:>5} faults, {held:>5} held, {broken:>3} broken, in {seconds} s");
+        self.broken.iter().for_each(|text| println!("    {text}"));
+        self.not_run.iter().for_each(|reason| println!("    NOT RUN: {reason}"));
     }
 }
 

@@ -42,12 +42,13 @@ Usage:
 
   cargo xtask test [--without-docker] [FILTER...]
       Install what the tests need, start a Docker daemon for them alone, run
-      every test and the conformance cases, stop the daemon, and give hostile
-      input to each fuzz target for a few seconds. The last line is `N passed,
+      every test and the conformance cases, stop the daemon, try the store with
+      faults, and give hostile input to each fuzz target for a few seconds. The last line is `N passed,
       N failed`. With FILTERs, only tests whose names contain one.
 
-  cargo xtask conformance [CASE...]
-      Run the conformance cases in ../shared/conformance, all or by name or glob.
+  cargo xtask conformance [--jobs N] [CASE...]
+      Run the conformance cases in ../shared/conformance, all or by name or glob,
+      N (8) at a time on one store.
 
   cargo xtask bench [WORKLOAD...] [--runs N]
       Build the workloads with lbuild, Docker's two builders and Buildah in turn
@@ -63,8 +64,8 @@ Usage:
 
   cargo xtask faults [--kills=N] [--short]
       Kill builds, fill disks, flip bits, cut the power and crowd one store;
-      the next build must be right each time. About half an hour; --short, less
-      than a minute. Needs root.
+      the next build must be right each time. About half an hour; --short, about
+      a minute. Needs root.
 
   cargo xtask scale
       Eight builders, each with its own store and network namespace, build the
@@ -101,8 +102,9 @@ fn dispatch(arguments: &[String]) -> Result<bool, Failure> {
             suite::run(flag(&flags, "--without-docker")?, &filters)
         }
         "conformance" => {
-            let lbuild = workspace::build_release()?;
-            conformance::run(&lbuild, rest).map(Counts::is_success)
+            let (jobs, names) = number(rest, "--jobs")?;
+            let jobs = jobs.unwrap_or(conformance::JOBS);
+            conformance::run(&workspace::lbuild()?, names, jobs).map(Counts::is_success)
         }
         "bench" => bench::run(rest).map(|()| true),
         "fuzz" => {
@@ -111,7 +113,10 @@ fn dispatch(arguments: &[String]) -> Result<bool, Failure> {
             fuzz::fuzz(names, time).map(Counts::is_success)
         }
         "threats" => threats::run(rest),
-        "faults" => faults::run(faults_amount(rest)?),
+        "faults" => {
+            let amount = faults_amount(rest)?;
+            faults::run(workspace::lbuild()?, amount).map(|outcome| outcome.counts.is_success())
+        }
         "scale" => scale::simulate(),
         "deny" => deny::check().map(|()| true),
         "help" | "--help" | "-h" => {
@@ -125,7 +130,7 @@ fn dispatch(arguments: &[String]) -> Result<bool, Failure> {
 /// How much `faults` is to do.
 fn faults_amount(arguments: &[String]) -> Result<faults::Amount, Failure> {
     match arguments {
-        [] => Ok(faults::Amount::full(500)),
+        [] => Ok(faults::Amount::full(600)),
         [argument] if argument == "--short" => Ok(faults::Amount::short()),
         [argument] => match argument.strip_prefix("--kills=").and_then(|number| number.parse().ok()) {
             Some(kills) => Ok(faults::Amount::full(kills)),

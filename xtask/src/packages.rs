@@ -38,6 +38,12 @@ pub const TEST_TOOLS: [Package; 15] = [
 pub const BENCH_TOOLS: [Package; 3] =
     [MMDEBSTRAP, Package { name: "buildah", program: "buildah" }, Package { name: "time", program: "time" }];
 
+/// What makes the disks that faults are tried on, and sets their quotas.
+pub const FAULTS: [Package; 2] = [
+    Package { name: "e2fsprogs", program: "mkfs.ext4" },
+    Package { name: "btrfs-progs", program: "mkfs.btrfs" },
+];
+
 /// What the simulation of many machines needs.
 pub const SCALE: [Package; 2] = [
     Package { name: "docker-registry", program: "docker-registry" },

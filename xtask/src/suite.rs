@@ -9,6 +9,7 @@ use crate::conformance;
 use crate::counts::Counts;
 use crate::dockerd::Dockerd;
 use crate::failures::Failures;
+use crate::faults;
 use crate::fuzz;
 use crate::packages;
 use crate::rootfs;
@@ -45,7 +46,7 @@ struct Daemons {
 }
 
 /// Runs the tests whose names contain one of `filters`. Without filters, runs all of them, the
-/// conformance cases, and each fuzz target for a short time. Returns whether none failed.
+/// conformance cases, the faults in short form, and each fuzz target for a short time. Returns whether none failed.
 pub fn run(without_docker: bool, filters: &[String]) -> Result<bool, Failure> {
     packages::ensure(&packages::TEST_TOOLS)?;
     let lbuild = workspace::build_release()?;
@@ -68,7 +69,12 @@ pub fn run(without_docker: bool, filters: &[String]) -> Result<bool, Failure> {
     drop(daemons);
     if filters.is_empty() {
         if conformance::script().is_some() {
-            counts += conformance::run(&lbuild, &[])?;
+            counts += conformance::run(&lbuild, &[], conformance::JOBS)?;
+        }
+        let outcome = faults::run(lbuild, faults::Amount::short())?;
+        counts += outcome.counts;
+        if !outcome.not_run.is_empty() {
+            not_run.push(NotRun { reason: "since this machine cannot".to_owned(), names: outcome.not_run });
         }
         counts += fuzz::fuzz(&[], fuzz::SHORT)?;
     }

@@ -37,6 +37,11 @@ pub fn cargo() -> Command {
     command
 }
 
+/// The binary that `LBUILD_BIN` names; without that, the release binary, which is built.
+pub fn lbuild() -> Result<PathBuf, Failure> {
+    std::env::var_os("LBUILD_BIN").map_or_else(build_release, |file| Ok(file.into()))
+}
+
 /// Builds `lbuild` as it is released and returns the binary's path.
 pub fn build_release() -> Result<PathBuf, Failure> {
     run(cargo().args(["build", "--release", "--package", "lbuild-cli", "--bin", "lbuild"]))?;

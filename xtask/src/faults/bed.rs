@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::command::{Failure, command, run_quietly};
 use crate::{rootfs, workspace};
@@ -23,19 +24,25 @@ COPY <<here /inline
 text
 here
 RUN --mount=type=bind,from=one,target=/one cat /one/work/numbers | tail -n 3 > /last; mkfifo /pipe; chmod 4711 /last
+ARG NUMBER=0
+RUN echo $NUMBER | tee /number
 ENV A=b
 "#;
+
+/// The images that there are to build, by the argument `NUMBER`.
+pub const VARIANTS: usize = 4;
 
 /// The context, the base image and the image that every build must give.
 pub struct Bed {
     lbuild: PathBuf,
     folder: PathBuf,
     base: PathBuf,
-    expected: Vec<u8>,
+    expected: Vec<Vec<u8>>,
+    time: Duration,
 }
 
 impl Bed {
-    /// Builds once in a fresh store.
+    /// Builds each image once in a fresh store.
     pub fn new(lbuild: PathBuf) -> Result<Self, Failure> {
         let folder = workspace::target("faults")?;
         fs::remove_dir_all(&folder).map_err(Failure::of("cannot clear the folder"))?;
@@ -50,11 +57,17 @@ impl Bed {
         )?;
         let rootfs = folder.join("rootfs.tar.gz");
         rootfs::from_host(rootfs::UTILITIES, &folder.join("rootfs"), &rootfs)?;
-        let mut bed = Self { lbuild, base: folder.join("base.tar"), folder, expected: Vec::new() };
+        let base = folder.join("base.tar");
+        let mut bed = Self { lbuild, folder, base, expected: Vec::new(), time: Duration::ZERO };
         bed.make_base(&rootfs)?;
-        let store = bed.fresh("fresh");
-        bed.load(&store).map_err(Failure)?;
-        bed.expected = bed.build(&store).map_err(Failure)?;
+        for number in 0..VARIANTS {
+            let store = bed.fresh("fresh");
+            bed.load(&store).map_err(Failure)?;
+            let begun = Instant::now();
+            let image = bed.build_variant(&store, number, "fresh").map_err(Failure)?;
+            bed.time = begun.elapsed();
+            bed.expected.push(image);
+        }
         Ok(bed)
     }
 
@@ -102,27 +115,50 @@ impl Bed {
         build
     }
 
+    /// How long a build takes that finds nothing in the cache.
+    pub fn time(&self) -> Duration {
+        self.time
+    }
+
     /// The archive that a build gives.
     pub fn build(&self, store: &Path) -> Result<Vec<u8>, String> {
-        let archive = store.with_extension("tar");
-        succeeded(&mut self.build_command(store, &archive))?;
+        self.build_variant(store, 0, "0")
+    }
+
+    /// Builds one of the images, which must come out right. The builder's name tells it from others that
+    /// work at the same time.
+    pub fn build_is_right(&self, store: &Path, variant: usize, builder: &str) -> Result<(), String> {
+        match self.expected.get(variant) {
+            Some(expected) if self.build_variant(store, variant, builder)? == *expected => Ok(()),
+            _ => Err("the image is another".to_owned()),
+        }
+    }
+
+    fn build_variant(&self, store: &Path, variant: usize, builder: &str) -> Result<Vec<u8>, String> {
+        let archive = store.with_extension(format!("{builder}.tar"));
+        let mut build = self.build_command(store, &archive);
+        succeeded(build.args(["--build-arg", &format!("NUMBER={variant}")]))?;
         let image = fs::read(&archive).map_err(|error| error.to_string())?;
         fs::remove_file(&archive).map_err(|error| error.to_string())?;
         Ok(image)
     }
 
+    /// Whether all of the store verifies.
+    pub fn is_undamaged(&self, store: &Path) -> Result<(), String> {
+        let check = succeeded(&mut self.command(store, ["store", "check"]))?;
+        if check.contains(", 0 damaged") { Ok(()) } else { Err(format!("damaged: {check}")) }
+    }
+
     /// Whether the store is as good as a fresh one: the base may have to be loaded again where it was
     /// damaged, and nothing else.
     pub fn holds(&self, store: &Path) -> Result<(), String> {
-        if self.build(store).or_else(|_| self.load(store).and_then(|()| self.build(store)))? != self.expected
-        {
+        let build = || self.build(store);
+        let image = build().or_else(|_| self.load(store).and_then(|()| build()))?;
+        if self.expected.first() != Some(&image) {
             return Err("the image is another".to_owned());
         }
         succeeded(&mut self.command(store, ["store", "check", "--repair"]))?;
-        let check = succeeded(&mut self.command(store, ["store", "check"]))?;
-        if !check.contains(", 0 damaged") {
-            return Err(format!("damaged after a repair: {check}"));
-        }
+        self.is_undamaged(store).map_err(|reason| format!("after a repair: {reason}"))?;
         left_behind(store)
     }
 }
