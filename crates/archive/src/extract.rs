@@ -20,6 +20,8 @@ pub struct ExtractOptions<'a> {
     pub keep_xattr: &'a dyn Fn(&[u8]) -> bool,
     /// Whether an entry that stands for the destination itself gives it its metadata.
     pub preserve_root_metadata: bool,
+    /// Whether devices are noted ([`DeviceNote`](crate::DeviceNote)) and not made.
+    pub note_devices: bool,
     /// Which entries to extract.
     pub filter: &'a dyn Fn(&Header) -> bool,
 }
@@ -32,6 +34,7 @@ impl Default for ExtractOptions<'_> {
             owner: None,
             keep_xattr: &|name| name == b"security.capability",
             preserve_root_metadata: false,
+            note_devices: false,
             filter: &|_| true,
         }
     }
@@ -67,7 +70,8 @@ pub fn extract(
     let tree = root
         .subtree(destination)
         .map_err(|source| ArchiveError::Unpack { path: destination.to_owned(), source })?;
-    let mut unpacker = Unpacker::new(tree, options.preserve_root_metadata);
+    let mut unpacker =
+        Unpacker::new(tree, options.preserve_root_metadata).noting_devices(options.note_devices);
     let mut report = ExtractReport::default();
     while let Some(mut entry) = reader.next()? {
         let mut header = entry.header.clone();

@@ -12,7 +12,7 @@ use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Tim
 use rustix::io::Errno;
 
 use crate::remove::remove;
-use crate::{EntryKind, Header};
+use crate::{DeviceNote, EntryKind, Header};
 
 const BUFFER_BYTES: u64 = 128 << 10;
 
@@ -55,6 +55,25 @@ pub fn place(parent: impl AsFd, name: &OsStr, header: &Header, data: &mut dyn Re
             place_node(parent, name, header, FileType::BlockDevice, (*major, *minor))
         }
     }
+}
+
+/// As [`place`], but a device is not made: an empty file notes it ([`DeviceNote`]).
+///
+/// # Errors
+/// As [`place`]; `Unsupported` where the file system has no attributes for notes.
+pub fn place_noting_devices(
+    parent: impl AsFd,
+    name: &OsStr,
+    header: &Header,
+    data: &mut dyn Read,
+) -> io::Result<Placed> {
+    let noted = header.clone().with_device_noted();
+    let placed = place(parent, name, &noted, data)?;
+    if placed.refused_xattrs.iter().any(|name| DeviceNote::is_attribute(name)) {
+        let message = "the file system has no extended attributes, by which a device could be noted";
+        return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+    }
+    Ok(placed)
 }
 
 /// Makes `name` of `parent` another name of `target_name` of `target_parent`, and gives that file

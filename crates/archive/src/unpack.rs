@@ -28,6 +28,7 @@ const READABLE_DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union
 pub struct Unpacker {
     root: Root,
     preserve_root_metadata: bool,
+    notes_devices: bool,
     /// The directory of the last entry, and its path.
     parent: Option<(PathBuf, OwnedFd)>,
     /// Directories and the times they get once no entry changes them any more.
@@ -38,7 +39,13 @@ impl Unpacker {
     /// Starts to unpack into `root`. If `preserve_root_metadata`, a directory entry that stands for the
     /// root itself gives it its metadata; otherwise, as any other entry of that path, it has no effect.
     pub fn new(root: Root, preserve_root_metadata: bool) -> Self {
-        Self { root, preserve_root_metadata, parent: None, directories: Vec::new() }
+        Self { root, preserve_root_metadata, notes_devices: false, parent: None, directories: Vec::new() }
+    }
+
+    /// The same, but for devices: they are noted ([`DeviceNote`](crate::DeviceNote)) and not made.
+    #[must_use]
+    pub fn noting_devices(self, notes_devices: bool) -> Self {
+        Self { notes_devices, ..self }
     }
 
     /// Makes the entry of `header` as [`place`](crate::place) does, and missing directories on the way to
@@ -55,8 +62,13 @@ impl Unpacker {
         let placed = match &header.kind {
             EntryKind::HardLink(target) => self.link(&path, name, target, header)?,
             _ => {
+                let notes_devices = self.notes_devices;
                 let parent = self.parent(&path, header).map_err(failed)?;
-                place::place(parent, name, header, data).map_err(failed)?
+                let placed = match notes_devices {
+                    true => place::place_noting_devices(parent, name, header, data),
+                    false => place::place(parent, name, header, data),
+                };
+                placed.map_err(failed)?
             }
         };
         if header.kind == EntryKind::Directory {

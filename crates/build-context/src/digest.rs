@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::SystemTime;
 
+use lbuild_archive::DeviceNote;
 use lbuild_oci::{Digest, Hasher};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -265,12 +266,14 @@ impl Files<'_> {
         })
     }
 
-    /// The digest of a file's content and capabilities, which the memo then knows.
+    /// The digest of a file's content, capabilities and noted device, which the memo then knows.
     fn read_one(&self, path: &Path, buffer: &mut [u8]) -> io::Result<Digest> {
         let read_at = SystemTime::now();
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let mut file = File::from(self.tree.root().open_at(path, flags, Mode::empty())?);
-        let before = Metadata::of(&rustix::fs::fstat(&file)?);
+        let stat = rustix::fs::fstat(&file)?;
+        let before = Metadata::of(&stat);
+        let device = DeviceNote::read(&file, &stat)?;
         if before.kind != Kind::File {
             return Err(io::Error::other("it is no longer a regular file"));
         }
@@ -286,7 +289,8 @@ impl Files<'_> {
                 Err(error) => return Err(error),
             }
         }
-        let digest = with_capabilities(content.finish(), metadata::capabilities(&file)?);
+        let content = with_attribute(content.finish(), metadata::capabilities(&file)?);
+        let digest = with_attribute(content, device.map(|device| device.text()));
         if Metadata::of(&rustix::fs::fstat(&file)?) == before {
             self.memo.insert(&before, read_at, digest);
         }
@@ -294,9 +298,9 @@ impl Files<'_> {
     }
 }
 
-fn with_capabilities(content: Digest, capabilities: Option<Vec<u8>>) -> Digest {
-    match capabilities {
+fn with_attribute(content: Digest, value: Option<Vec<u8>>) -> Digest {
+    match value {
         None => content,
-        Some(capabilities) => Digest::of([content.as_bytes().as_slice(), &capabilities].concat()),
+        Some(value) => Digest::of([content.as_bytes().as_slice(), &value].concat()),
     }
 }

@@ -28,7 +28,7 @@ pub fn write_rootfs_tar(
 ) -> Result<(), ExportError> {
     let view = store.view(&image.layers).map_err(|source| ExportError::Store { image: image.id, source })?;
     let mut tar = Writer::new(out);
-    tree::walk(view.root(), &mut |mut header, file| {
+    tree::walk(view.root(), store.notes_devices(), &mut |mut header, file| {
         set_time(&mut header, timestamp);
         match file {
             Some(file) => tar.append_file(&header, &file)?,
@@ -47,6 +47,8 @@ pub fn write_rootfs_tar(
 /// As [`write_rootfs_tar`]; [`ExportError::Write`] if the folder cannot be made,
 /// [`ExportError::RootFolder`] if it is `/`, and [`ExportError::InTheWay`] rather than to replace a
 /// file or link by a directory.
+///
+/// Where devices are only noted, since none can be made, the folder gets none.
 pub fn write_rootfs_dir(
     store: &Store,
     image: &ImageRecord,
@@ -63,7 +65,10 @@ pub fn write_rootfs_dir(
     let view = store.view(&image.layers).map_err(|source| ExportError::Store { image: image.id, source })?;
     let mut unpacker = Unpacker::new(root, false);
     let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    tree::walk(view.root(), &mut |mut header, file| {
+    tree::walk(view.root(), store.notes_devices(), &mut |mut header, file| {
+        if store.notes_devices() && is_device(&header.kind) {
+            return Ok(());
+        }
         set_time(&mut header, timestamp);
         (header.uid, header.gid) = (user, group);
         if header.kind == EntryKind::Directory {
@@ -88,6 +93,10 @@ fn refuse_what_is_in_the_way(folder: &Root, path: &[u8]) -> Result<(), ExportErr
         }
         _ => Ok(()),
     }
+}
+
+fn is_device(kind: &EntryKind) -> bool {
+    matches!(kind, EntryKind::CharDevice { .. } | EntryKind::BlockDevice { .. })
 }
 
 fn set_time(header: &mut Header, timestamp: Option<i64>) {

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use lbuild_archive::{EntryKind, Header, read_xattrs};
+use lbuild_archive::{DeviceNote, EntryKind, Header, read_xattrs};
 use lbuild_confined::Root;
 use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags, Statx, StatxFlags};
 
@@ -25,6 +25,7 @@ struct Open {
 /// bytes. A regular file comes open. Sockets are left out: they mean nothing outside their machine.
 pub(crate) fn walk(
     root: &Root,
+    notes_devices: bool,
     visit: &mut dyn FnMut(Header, Option<File>) -> Result<(), ExportError>,
 ) -> Result<(), ExportError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
@@ -41,6 +42,10 @@ pub(crate) fn walk(
         let failed = |error| read_error(&path, error);
         match entry(&current.directory, &name, &path, &mut links).map_err(failed)? {
             None => {}
+            Some((header, Some(file))) if notes_devices && header.kind == EntryKind::File => {
+                let (header, file) = unless_device(header, file).map_err(failed)?;
+                visit(header, file.map(File::from))?;
+            }
             Some((header, Some(directory))) if header.kind == EntryKind::Directory => {
                 let inner = list(directory, header.path.clone()).map_err(failed)?;
                 visit(header, None)?;
@@ -99,6 +104,15 @@ fn entry(
     Ok(Some((header, Some(file))))
 }
 
+/// The same, or the device that the file stands for.
+fn unless_device(header: Header, file: OwnedFd) -> io::Result<(Header, Option<OwnedFd>)> {
+    let note = DeviceNote::read(&file, &fs::fstat(&file)?)?;
+    Ok(match note {
+        Some(note) => (header.of_noted_device(note), None),
+        None => (header, Some(file)),
+    })
+}
+
 fn first_link(stat: &Statx, path: &[u8], links: &mut HashMap<(u64, u64), Vec<u8>>) -> Option<Vec<u8>> {
     if stat.stx_nlink < 2 {
         return None;
@@ -111,8 +125,9 @@ fn first_link(stat: &Statx, path: &[u8], links: &mut HashMap<(u64, u64), Vec<u8>
 /// Whether an extended attribute belongs to the file; not the host's label of it, nor what overlayfs
 /// keeps for itself.
 fn is_portable(name: &[u8]) -> bool {
-    let is_overlay = name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
-    !is_overlay && name != b"security.selinux"
+    let is_ours =
+        [&b"trusted.overlay."[..], b"user.overlay.", b"user.lbuild."].iter().any(|own| name.starts_with(own));
+    !is_ours && name != b"security.selinux"
 }
 
 fn read_error(path: &[u8], source: io::Error) -> ExportError {
@@ -138,7 +153,7 @@ mod tests {
         std::fs::set_permissions(path("a"), PermissionsExt::from_mode(0o1750)).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
         let mut seen = Vec::new();
-        walk(&Root::open(bed.path()).unwrap(), &mut |header, file| {
+        walk(&Root::open(bed.path()).unwrap(), false, &mut |header, file| {
             assert_eq!(file.is_some(), header.kind == EntryKind::File);
             let path = String::from_utf8(header.path.clone()).unwrap();
             seen.push((path, header.kind, header.mode & 0o7000, header.size));
@@ -164,6 +179,7 @@ mod tests {
             ("user.mime_type", true),
             ("user.overlay.opaque", false),
             ("trusted.overlay.opaque", false),
+            ("user.lbuild.owner", false),
             ("security.selinux", false),
         ] {
             assert_eq!(is_portable(name.as_bytes()), expected, "{name}");

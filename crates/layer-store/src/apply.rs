@@ -111,10 +111,6 @@ impl<'a> Application<'a> {
             EntryKind::CharDevice { major: 0, minor: 0 } => {
                 return Err(Refusal::Forbidden("a device that overlayfs takes for a deletion"));
             }
-            EntryKind::CharDevice { .. } | EntryKind::BlockDevice { .. } if self.marks.is_user() => {
-                // No user namespace may make devices; containers get theirs when they start.
-                return Ok(());
-            }
             EntryKind::HardLink(target) => return self.link(parents, name, target, &header),
             EntryKind::Directory => {
                 self.times.insert(path.to_vec(), (header.mtime, header.mtime_nanos));
@@ -124,7 +120,10 @@ impl<'a> Application<'a> {
         let marks = self.marks;
         let parent = self.parent(parents, &header)?;
         let was_deleted = header.kind == EntryKind::Directory && is_whiteout(marks, parent, name)?;
-        let placed = lbuild_archive::place(parent, name, &header, data)?;
+        let placed = match marks.notes_devices() {
+            true => lbuild_archive::place_noting_devices(parent, name, &header, data)?,
+            false => lbuild_archive::place(parent, name, &header, data)?,
+        };
         if was_deleted {
             let name = CString::new(name.as_bytes())?;
             let made = directory::open_at(parent, &name)?.ok_or(Errno::NOTDIR)?;
@@ -189,7 +188,7 @@ impl<'a> Application<'a> {
                 let file =
                     directory::open_beneath(below.as_fd(), target, OFlags::RDONLY)?.ok_or(Errno::NOENT)?;
                 copy.size = stat.st_size as u64;
-                copy.xattrs = lbuild_archive::read_xattrs(&file, |name| !Marks::is_reserved_attribute(name))?;
+                copy.xattrs = lbuild_archive::read_xattrs(&file, Marks::is_kept_by_copies)?;
                 Box::new(File::from(file))
             }
             FileType::Symlink => {

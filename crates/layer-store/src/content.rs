@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use lbuild_archive::DeviceNote;
 use rustix::fs::{self, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
@@ -25,6 +26,8 @@ pub(crate) struct Content {
     pub has_holes: bool,
     /// Its `security.capability`, in version 2.
     pub capability: Option<Vec<u8>>,
+    /// The device that it stands for, if it notes one.
+    pub device: Option<DeviceNote>,
 }
 
 impl Content {
@@ -34,13 +37,14 @@ impl Content {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = fs::openat(directory, name, flags, Mode::empty())?;
         let capability = capability(file.as_fd())?;
+        let device = DeviceNote::read(&file, stat)?;
         let has_holes = stat.st_blocks * 512 < stat.st_size;
-        Ok(Self { file: File::from(file), has_holes, capability })
+        Ok(Self { file: File::from(file), has_holes, capability, device })
     }
 
-    /// Whether both hold the same bytes and capabilities. Both are read from the start again after.
+    /// Whether both hold the same bytes and capabilities, or stand for the same device. Both are read from the start again after.
     pub fn equals(&self, other: &Self) -> io::Result<bool> {
-        if self.capability != other.capability {
+        if (&self.capability, &self.device) != (&other.capability, &other.device) {
             return Ok(false);
         }
         let (mut one, mut two) = (&self.file, &other.file);

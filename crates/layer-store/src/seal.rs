@@ -248,6 +248,9 @@ impl<'a> Walk<'a> {
     }
 
     fn file(&mut self, level: &mut Level, name: &CStr, stat: &Stat) -> Result<(), StoreError> {
+        if self.marks.notes_devices() && stat.st_size == 0 && self.noted_device(level, name, stat)? {
+            return Ok(());
+        }
         let is_linked = stat.st_nlink > 1;
         if is_linked && let Some(first) = self.links.get(&stat.st_ino) {
             let header = self.header(EntryKind::HardLink(first.clone()), stat, None);
@@ -265,6 +268,21 @@ impl<'a> Walk<'a> {
             self.links.insert(stat.st_ino, self.path.clone());
         }
         Ok(())
+    }
+
+    /// Takes the file for the device that it stands for; the answer is whether it does. As with real ones,
+    /// each of several names is a device.
+    fn noted_device(&mut self, level: &mut Level, name: &CStr, stat: &Stat) -> Result<bool, StoreError> {
+        let content =
+            Content::open(level.directory.as_fd(), name, stat).map_err(|e| self.error("open", e))?;
+        let Some(note) = content.device.clone() else { return Ok(false) };
+        if self.is_same_file(level, name, stat, &content)? {
+            self.remove(level, name, AtFlags::empty())?;
+            return Ok(true);
+        }
+        let header = self.header(EntryKind::File, stat, None).of_noted_device(note);
+        self.hand_over(&header, None)?;
+        Ok(true)
     }
 
     fn is_same_file(

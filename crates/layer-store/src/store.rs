@@ -110,6 +110,12 @@ impl Store {
         &self.options.archive_limits
     }
 
+    /// Whether empty files stand for devices in this store's trees
+    /// ([`DeviceNote`](lbuild_archive::DeviceNote)).
+    pub fn notes_devices(&self) -> bool {
+        self.options.userxattr
+    }
+
     /// What a layer may cost that is in the store already: no less than usual.
     pub(crate) fn layer_limits(&self) -> ArchiveLimits {
         let (given, usual) = (self.options.archive_limits, ArchiveLimits::default());

@@ -187,7 +187,7 @@ pub(crate) fn copy_entry(
 /// What an open file or directory is made as elsewhere.
 pub(crate) fn header(file: impl AsFd, stat: &Stat, kind: EntryKind) -> io::Result<Header> {
     let mut header = plain_header(stat, kind);
-    header.xattrs = lbuild_archive::read_xattrs(file, |name| !Marks::is_reserved_attribute(name))?;
+    header.xattrs = lbuild_archive::read_xattrs(file, Marks::is_kept_by_copies)?;
     Ok(header)
 }
 

@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use lbuild_archive::DeviceNote;
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat, XattrFlags};
 use rustix::io::{self, Errno};
 
@@ -90,15 +91,21 @@ impl Marks {
         Self { is_user, is_nested }
     }
 
-    /// Whether this is a user namespace.
-    pub fn is_user(self) -> bool {
+    /// Whether empty files stand for devices: no user namespace may make them.
+    pub fn notes_devices(self) -> bool {
         self.is_user
     }
 
-    /// Whether an extended attribute belongs to overlayfs, or is how owners are remembered, and must
-    /// not come from outside.
+    /// Whether an extended attribute belongs to overlayfs, or is how owners and devices are remembered, and
+    /// must not come from outside.
     pub fn is_reserved_attribute(name: &[u8]) -> bool {
         [&b"trusted.overlay."[..], b"user.overlay.", b"user.lbuild."].iter().any(|own| name.starts_with(own))
+    }
+
+    /// Whether a copy within the store has an extended attribute too: those from outside, and what notes a
+    /// device.
+    pub fn is_kept_by_copies(name: &[u8]) -> bool {
+        !Self::is_reserved_attribute(name) || DeviceNote::is_attribute(name)
     }
 
     /// What the open directory is marked as.

@@ -49,22 +49,79 @@ fn one_dockerfile_gives_one_image_whoever_builds_it() {
     }
 }
 
-#[test]
-fn an_archive_with_devices_needs_root_and_says_so() {
+/// An archive with devices of several owners, and two names of one.
+fn devices() -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_ustar();
-    header.set_entry_type(tar::EntryType::Char);
-    header.set_size(0);
-    header.set_mode(0o600);
-    header.set_device_major(5).unwrap();
-    header.set_device_minor(1).unwrap();
-    archive.append_data(&mut header, "dev/console", std::io::empty()).unwrap();
-    let bed = SharedBed::new();
-    bed.file("devices.tar", archive.into_inner().unwrap())
-        .file("Dockerfile", "FROM scratch\nADD devices.tar /\n");
-    let context = bed.context();
-    for person in [Person::WithSubordinateIds, Person::WithoutSubordinateIds] {
-        let run = bed.lbuild(person, ["build", context.to_str().unwrap()]);
-        run.failure(1).says(&["dev/console", "device"]);
+    for (path, kind, (major, minor), (uid, gid), mode) in [
+        ("nodes/console", tar::EntryType::Char, (5, 1), (0, 5), 0o620),
+        ("nodes/disk", tar::EntryType::Block, (259, 300), (7, 6), 0o660),
+        ("nodes/null", tar::EntryType::Char, (1, 3), (0, 0), 0o666),
+        ("nodes/zero", tar::EntryType::Char, (1, 5), (0, 0), 0o666),
+        ("nodes/gone", tar::EntryType::Char, (1, 7), (0, 0), 0o666),
+    ] {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(kind);
+        header.set_size(0);
+        header.set_mode(mode);
+        header.set_uid(uid);
+        header.set_gid(gid);
+        header.set_device_major(major).unwrap();
+        header.set_device_minor(minor).unwrap();
+        archive.append_data(&mut header, path, std::io::empty()).unwrap();
     }
+    archive.into_inner().unwrap()
+}
+
+/// What is done to devices that came by ADD, COPY and the base.
+const DEVICES: &str = "FROM base AS added
+ADD devices.tar /added/
+ADD --chown=3:4 devices.tar /given/
+RUN chmod 600 /added/nodes/null && mv /added/nodes/zero /moved && rm /added/nodes/gone && chgrp 9 /given/nodes/null
+FROM base
+COPY --from=added /added /given /copied/
+COPY --from=added --chown=5:6 /moved /owned
+RUN rm /nodes/gone && chmod 640 /nodes/console && touch /nodes/new && mv /nodes/null /null
+";
+
+#[test]
+fn devices_are_the_same_whoever_builds() {
+    let bed = SharedBed::new();
+    bed.file("devices.tar", devices());
+    for person in Person::ALL {
+        bed.load_base(person, "base", &BaseImage::busybox().layer(devices()));
+    }
+    let of_one_stage: String = DEVICES.lines().take(4).map(|line| format!("{line}\n")).collect();
+    for dockerfile in [&of_one_stage, DEVICES] {
+        bed.file("Dockerfile", dockerfile);
+        let images = Person::ALL.map(|person| bed.build(person));
+        for ((id, image), person) in images.iter().zip(Person::ALL) {
+            let (expected, root) = &images[0];
+            for (layer, model) in image.layers.iter().zip(&root.layers) {
+                assert_eq!(layer.entries, model.entries, "{person:?}:\n{dockerfile}");
+            }
+            assert_eq!(id, expected, "{person:?}:\n{dockerfile}");
+        }
+    }
+    let (_, root) = bed.build(Person::Root);
+    let [.., copied, owned, _] = &root.layers[..] else { panic!("{root:?}") };
+    assert_eq!(copied.entry("copied/nodes/disk").kind, tar::EntryType::Block);
+    assert_eq!((owned.entry("owned").uid, owned.entry("owned").kind), (5, tar::EntryType::Char));
+}
+
+/// In a step, what stands for a device is no way to one, and another user's file stands for none.
+#[test]
+fn a_noted_device_is_no_device_in_a_step() {
+    let bed = SharedBed::new();
+    bed.file("devices.tar", devices()).file(
+        "Dockerfile",
+        "FROM base\nADD devices.tar /\nRUN test -f /nodes/zero && ! test -s /nodes/zero\n",
+    );
+    let person = Person::WithSubordinateIds;
+    bed.load_base(person, "base", &BaseImage::busybox());
+    let (_, image) = bed.build(person);
+    assert_eq!(image.layers[1].entry("nodes/zero").kind, tar::EntryType::Char);
+    let folder = bed.home(person).join("unpacked");
+    let output = format!("type=local,dest={}", folder.display());
+    bed.lbuild(person, ["build", "-o", &output, bed.context().to_str().unwrap()]).success();
+    assert!(folder.join("bin/sh").exists() && !folder.join("nodes/zero").exists());
 }

@@ -36,11 +36,13 @@ pub struct CopyReport {
 pub(super) struct Copier<'a> {
     pub(super) root: &'a Root,
     destination: &'a Destination,
-    owner: Option<(u32, u32)>,
+    pub(super) owner: Option<(u32, u32)>,
     mode: Option<&'a ModeChange>,
     created_mtime: Option<i64>,
     pub(super) content: ContentCopier<'a>,
     pub(super) archive_limits: Limits,
+    /// Whether empty files stand for devices.
+    pub(super) notes_devices: bool,
     is_cancelled: IsCancelled<'a>,
     /// Directories made on the way, in the order in which they were.
     made: Vec<PathBuf>,
@@ -66,6 +68,7 @@ impl<'a> Copier<'a> {
             created_mtime,
             content: ContentCopier::new(is_cancelled),
             archive_limits: Limits::default(),
+            notes_devices: false,
             is_cancelled,
             made: Vec::new(),
             links: HashMap::new(),
@@ -248,7 +251,11 @@ impl<'a> Copier<'a> {
         }
         self.make_directories(self.destination.path(), MADE_MODE)?;
         let target = self.resolved_destination()?;
-        let options = ExtractOptions { owner: self.owner, ..ExtractOptions::default() };
+        let options = ExtractOptions {
+            owner: self.owner,
+            note_devices: self.notes_devices,
+            ..ExtractOptions::default()
+        };
         let limits = self.archive_limits;
         lbuild_archive::decompress_within(file, &limits)
             .map_err(lbuild_archive::ArchiveError::Read)

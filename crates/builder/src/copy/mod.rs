@@ -121,6 +121,7 @@ pub struct PreparedCopy<'a> {
     mode: Option<ModeChange>,
     unpack: Unpack,
     archive_limits: Limits,
+    notes_devices: bool,
     created_mtime: Option<i64>,
 }
 
@@ -154,6 +155,7 @@ pub fn prepare(request: CopyRequest<'_>) -> Result<PreparedCopy<'_>, CopyError> 
         mode: request.mode,
         unpack: request.unpack,
         archive_limits: Limits::default(),
+        notes_devices: false,
         created_mtime: request.created_mtime,
     })
 }
@@ -162,6 +164,12 @@ impl PreparedCopy<'_> {
     /// The same for archives that may cost more, or less.
     pub fn with_archive_limits(self, archive_limits: Limits) -> Self {
         Self { archive_limits, ..self }
+    }
+
+    /// The same for trees in which empty files stand for devices
+    /// ([`DeviceNote`](lbuild_archive::DeviceNote)).
+    pub fn noting_devices(self, notes_devices: bool) -> Self {
+        Self { notes_devices, ..self }
     }
 
     /// The digest of all that the result depends on, but for the tree that it is applied to and for times.
@@ -276,6 +284,7 @@ impl PreparedCopy<'_> {
         let (destination, mtime) = (&self.destination, self.created_mtime);
         let mut copier = Copier::new(root, destination, owner, mode, mtime, is_cancelled);
         copier.archive_limits = self.archive_limits;
+        copier.notes_devices = self.notes_devices;
         for item in &self.items {
             match item {
                 Item::Selected { tree, pattern, selection } => {

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use lbuild_archive::{DeviceNote, EntryKind};
 use lbuild_build_context::{Entry, Kind, Metadata, Pick, Selection, SourceTree, capabilities};
 use lbuild_confined::Descent;
 use rustix::fs::{self, Mode, OFlags};
@@ -150,6 +151,14 @@ impl Copier<'_> {
             Kind::CharDevice if source.metadata.special == 0 => {
                 return Err(CopyError::DeletionMark { path: source.path.to_owned() });
             }
+            Kind::CharDevice | Kind::BlockDevice if self.notes_devices => {
+                let (major, minor) = (fs::major(source.metadata.special), fs::minor(source.metadata.special));
+                let kind = match source.metadata.kind {
+                    Kind::BlockDevice => EntryKind::BlockDevice { major, minor },
+                    _ => EntryKind::CharDevice { major, minor },
+                };
+                return self.note_device(&kind, source.metadata.uid, &source, node);
+            }
             Kind::CharDevice | Kind::BlockDevice | Kind::Fifo => {
                 node.special(source.metadata.kind, source.metadata.special)?;
             }
@@ -158,6 +167,24 @@ impl Copier<'_> {
             Kind::Directory => return Err(CopyError::Replaced { path: source.path.to_owned() }),
         }
         node.set_attributes(attributes, source.metadata.kind == Kind::Symlink)
+    }
+
+    /// Makes what stands for a device.
+    fn note_device(
+        &self,
+        kind: &EntryKind,
+        uid: u32,
+        source: &Source<'_>,
+        node: Node<'_>,
+    ) -> Result<(), CopyError> {
+        let mut attributes = self.attributes(source.metadata);
+        let owner = self.owner.map_or(uid, |(uid, _)| uid);
+        attributes.uid = 0;
+        let file = node.create()?;
+        if let Some(note) = DeviceNote::new(kind, owner) {
+            note.write(&file).map_err(|error| node.failed(error))?;
+        }
+        node::set_attributes(&file, attributes, None, node.path)
     }
 
     fn copy_file(&mut self, source: Source<'_>, node: Node<'_>) -> Result<(), CopyError> {
@@ -176,6 +203,12 @@ impl Copier<'_> {
         let before = fs::fstat(&from).map_err(unreadable)?;
         if Metadata::of(&before).kind != Kind::File {
             return Err(CopyError::Replaced { path: source.path.to_owned() });
+        }
+        if self.notes_devices
+            && let Some(note) =
+                DeviceNote::read(&from, &before).map_err(|error| not_opened(source.path, error))?
+        {
+            return self.note_device(&note.kind, note.uid, &source, node);
         }
         let to = node.create()?;
         let blocks = u64::try_from(before.st_blocks).unwrap_or(u64::MAX);

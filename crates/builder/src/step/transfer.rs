@@ -419,7 +419,10 @@ fn prepared<'a>(
         unpack: transfer.unpack,
         created_mtime: solver.build.request.source_date_epoch,
     })
-    .map(|prepared| prepared.with_archive_limits(*solver.build.store.archive_limits()))
+    .map(|prepared| {
+        let store = &solver.build.store;
+        prepared.with_archive_limits(*store.archive_limits()).noting_devices(store.notes_devices())
+    })
 }
 
 /// Copies what was listed. A result that holds other files than those listed is not recorded: the key
