@@ -37,20 +37,39 @@ pub struct Programs {
     pub path: Vec<PathBuf>,
     /// The client's configuration, for plugins that do not lie where it looks.
     pub config: Option<PathBuf>,
+    /// The daemon's own configuration, JSON.
+    pub settings: &'static str,
 }
+
+/// The daemon keeps images as containerd does, and so can write archives straight from a build.
+const CONTAINERD_STORE: &str = r#"{"features": {"containerd-snapshotter": true}}"#;
 
 impl Dockerd {
     /// Installs this system's Docker if it is missing, starts its daemon and waits until it answers.
     pub fn start() -> Result<Self, Failure> {
         packages::ensure(&packages::DOCKER)?;
         let (daemon, client) = (program("dockerd")?, program("docker")?);
-        Self::start_from(Programs { name: "docker", daemon, client, path: Vec::new(), config: None })
+        Self::start_from(Programs {
+            name: "docker",
+            daemon,
+            client,
+            path: Vec::new(),
+            config: None,
+            settings: "{}",
+        })
     }
 
     /// The same with the current Docker, which is unpacked below cargo's target folder.
     pub fn start_current() -> Result<Self, Failure> {
         packages::ensure(&packages::DOCKER)?;
         Self::start_from(current_docker::get()?)
+    }
+
+    /// The same, with images in containerd's store.
+    pub fn start_current_with_containerd() -> Result<Self, Failure> {
+        packages::ensure(&packages::DOCKER)?;
+        let programs = current_docker::get()?;
+        Self::start_from(Programs { name: "current-containerd", settings: CONTAINERD_STORE, ..programs })
     }
 
     fn start_from(programs: Programs) -> Result<Self, Failure> {
@@ -136,7 +155,7 @@ impl Drop for Dockerd {
 fn spawn(programs: &Programs, data: &Path, run: &Path, log: &Path) -> Result<Child, Failure> {
     let log = File::create(log).map_err(Failure::of(format!("cannot write {}", log.display())))?;
     let configuration = run.join("daemon.json");
-    fs::write(&configuration, "{}")
+    fs::write(&configuration, programs.settings)
         .map_err(Failure::of(format!("cannot write {}", configuration.display())))?;
     let copy = log.try_clone().map_err(Failure::of("cannot open the daemon's log twice"))?;
     let system = std::env::var_os("PATH").unwrap_or_default();

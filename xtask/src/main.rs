@@ -17,12 +17,14 @@ mod dockerd;
 mod failures;
 mod faults;
 mod fuzz;
+mod instructions;
 mod packages;
 mod rootfs;
 mod scale;
 mod seeds;
 mod suite;
 mod threats;
+mod unstable;
 mod workspace;
 
 use std::process::ExitCode;
@@ -50,9 +52,15 @@ Usage:
       Run the conformance cases in ../shared/conformance, all or by name or glob,
       N (8) at a time on one store.
 
-  cargo xtask bench [WORKLOAD...] [--runs N]
-      Build the workloads with lbuild, Docker's two builders and Buildah in turn
-      and write bench/REPORT.md and bench/chart.svg.
+  cargo xtask bench [WORKLOAD...] [--runs N] [--minutes N] [--quick]
+      Build the workloads with lbuild, a current BuildKit, Docker's two builders
+      and Buildah in turn, N times (3) or until N minutes (18) are over, and
+      write bench/REPORT.md and bench/chart.svg. --quick: lbuild and the current
+      BuildKit alone, once, into target/bench/quick.
+
+  cargo xtask instructions
+      Count the instructions of lbuild's hot paths; fails where one takes more
+      than it may. Needs root, and gets a current valgrind.
 
   cargo xtask fuzz [--seconds N] [TARGET...]
       Give hostile input to each fuzz target, or to those named, for N seconds
@@ -107,6 +115,10 @@ fn dispatch(arguments: &[String]) -> Result<bool, Failure> {
             conformance::run(&workspace::lbuild()?, names, jobs).map(Counts::is_success)
         }
         "bench" => bench::run(rest).map(|()| true),
+        "instructions" => {
+            flag(rest, "")?;
+            instructions::count().map(Counts::is_success)
+        }
         "fuzz" => {
             let (seconds, names) = number(rest, "--seconds")?;
             let time = seconds.map_or(fuzz::SHORT, Duration::from_secs);

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::bench::report::COMPARISONS;
-use crate::bench::{Costs, Measured};
+use crate::bench::costs::{Costs, Measured};
+use crate::bench::targets::COMPARISONS;
 
 const NAME_WIDTH: usize = 120;
 const PANEL_WIDTH: usize = 250;
@@ -47,15 +47,21 @@ pub fn draw(measured: &[Measured]) -> String {
     svg
 }
 
-/// The builders that are drawn: lbuild once.
+/// The builders that are drawn: each as it is by default.
 fn compared(measured: &Measured) -> Vec<&Costs> {
-    measured.costs.iter().filter(|costs| !costs.builder.contains(',')).collect()
+    measured.costs.iter().filter(|costs| costs.compression.is_none()).collect()
 }
 
 fn bars(svg: &mut String, (left, top): (usize, usize), costs: &[&Costs], seconds: impl Fn(&Costs) -> f64) {
-    let longest = costs.iter().map(|costs| seconds(costs)).fold(0.0, f64::max);
+    let longest =
+        costs.iter().map(|costs| seconds(costs)).filter(|seconds| seconds.is_finite()).fold(0.0, f64::max);
     for (number, costs) in costs.iter().enumerate() {
         let seconds = seconds(costs);
+        if !seconds.is_finite() {
+            let label = format!("– {}", costs.builder);
+            text(svg, left, top + (number + 1) * BAR_HEIGHT - 5, "#555555", &label);
+            continue;
+        }
         let length = (seconds / longest * (PANEL_WIDTH - FIGURE_WIDTH - 60) as f64).max(1.0);
         let y = top + number * BAR_HEIGHT;
         let colour = if number == 0 { "#d1495b" } else { "#8d99ae" };

@@ -4,11 +4,16 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use crate::bench::builders::Compression;
+use crate::bench::chart;
+use crate::bench::costs::{Costs, Measured};
 use crate::bench::floor::Floor;
-use crate::bench::samples::Samples;
+use crate::bench::targets::targets;
 use crate::bench::workload::Workload;
-use crate::bench::{Costs, Measured, chart};
 use crate::command::Failure;
+
+/// Parts of the work that are shown of each workload.
+const PHASES: usize = 6;
 
 /// All measurements of one run of the command.
 pub struct Report {
@@ -16,28 +21,15 @@ pub struct Report {
     pub measured: Vec<Measured>,
     /// What the machine needs without a builder; empty if that was not measured.
     pub floors: Vec<Floor>,
-    /// How often each was measured.
+    /// How often each was measured, if it was worth it.
     pub runs: usize,
     /// `/proc/loadavg` before.
     pub load: String,
     /// The builders, as they call themselves.
     pub versions: Vec<String>,
+    /// Builders that could not be had, and why.
+    pub missing: Vec<String>,
 }
-
-/// What lbuild is compared by.
-pub struct Comparison {
-    /// What is compared.
-    pub name: &'static str,
-    /// The seconds of a builder.
-    pub seconds: fn(&Costs) -> Samples,
-}
-
-/// What lbuild is compared by, in the order of [`Workload::goals`].
-pub const COMPARISONS: [Comparison; 3] = [
-    Comparison { name: "sum", seconds: Costs::sum },
-    Comparison { name: "cached", seconds: Costs::cached },
-    Comparison { name: "change", seconds: Costs::change },
-];
 
 impl Report {
     /// Writes the report and the chart into `folder`.
@@ -49,32 +41,55 @@ impl Report {
                 .map_err(Failure::of(format!("cannot write {}", file.display())))
         };
         write("chart.svg", chart::draw(&self.measured))?;
-        write("REPORT.md", self.text())?;
-        print!("\n{}", self.ratios());
-        println!("\nwritten: {}", folder.join("REPORT.md").display());
-        Ok(())
+        write("REPORT.md", self.text())
+    }
+
+    /// The targets, and whether they were reached.
+    pub fn summary(&self) -> String {
+        let mut text = String::from(
+            "## Targets\n\nRatios of times are to the fastest other builder: 0.20 is a fifth of its time. In \
+             brackets the smallest and the largest of a run.\n\n\
+             | what | beside | measured | goal | |\n|---|---|---|---|---|\n",
+        );
+        for target in targets(&self.measured, &self.floors) {
+            let mark = if target.is_met() { "met" } else { "**missed**" };
+            let (figure, goal, digits) = (target.figure.shown(target.digits), target.goal, target.digits);
+            let _ = writeln!(
+                text,
+                "| {} | {} | {figure} | ≤ {goal:.digits$} | {mark} |",
+                target.what, target.beside
+            );
+        }
+        text.push('\n');
+        text
     }
 
     fn text(&self) -> String {
         let mut text = format!(
             "# lbuild beside other builders\n\n\
              Written by `cargo xtask bench`, which makes the workloads, installs the builders and lets them take \
-             turns. Runs of each: {}; a \
+             turns. Runs: {}; one, where a builder took more than twice the time of the fastest other one. A \
              cell is the median and, in brackets, the smallest and the largest.\n\n\
-             Machine: {}. Load before: {}. Builders: {}.\n\n\
-             ![seconds of each builder](chart.svg)\n\n",
+             Machine: {}. Load before: {}. Builders: {}.\n\n",
             self.runs,
             machine(),
             self.load.split_whitespace().take(3).collect::<Vec<_>>().join(" "),
             self.versions.join(", "),
         );
-        text += "- cold: nothing in the cache, the base image there and unpacked\n\
-                 - export: an archive for `docker load`\n\
+        for missing in &self.missing {
+            let _ = writeln!(text, "Not measured: {}.\n", one_line(missing));
+        }
+        text += "![seconds of each builder](chart.svg)\n\n\
+                 - cold: nothing in the cache, the base image there and unpacked\n\
+                 - export: an archive for `docker load`; BuildKit's layers are compressed by gzip unless it is \
+                 told otherwise, lbuild's, `docker save`'s and Buildah's are not\n\
+                 - sum: both\n\
                  - cached: nothing changed\n\
                  - change: a late file changed, with the export\n\
                  - memory: the largest single process at any time, daemons included\n\
                  - written: what the cold build and the export had written to disk\n\n";
-        text += &self.ratios();
+        text += &self.summary();
+        text += &self.uncompressed();
         for measured in &self.measured {
             text += &table(measured);
         }
@@ -82,71 +97,37 @@ impl Report {
         text
     }
 
-    /// lbuild against the fastest other builder, run by run.
-    fn ratios(&self) -> String {
+    /// lbuild beside a BuildKit that does not compress either.
+    fn uncompressed(&self) -> String {
+        let ratio = |measured: &Measured, seconds: fn(&Costs) -> _| {
+            let peer = measured.fastest(seconds, |costs| costs.compression != Some(Compression::Gzip));
+            let own = measured.own().map(seconds);
+            own.zip(peer.map(seconds)).map(|(own, peer)| own.zip(&peer, |own, peer| own / peer))
+        };
         let mut text = String::from(
-            "## lbuild against the fastest other builder\n\nEach is a ratio of times: 0.20 is a fifth of the \
-             time. In brackets the smallest and the largest ratio of a run; then the goal.\n\n\
-             | workload | sum | cached | change |\n|---|---|---|---|\n",
+            "Where BuildKit is told not to compress, as lbuild does not, the ratios to the fastest other builder \
+             are:\n\n| workload | sum | change |\n|---|---|---|\n",
         );
         for measured in &self.measured {
-            let _ = write!(text, "| {} ", measured.workload.name);
-            for (comparison, goal) in COMPARISONS.iter().zip(measured.workload.goals) {
-                let ratio = ratio(measured, comparison.seconds);
-                let mark = if ratio.median() <= goal { "✓" } else { "above" };
-                let _ = write!(text, "| {} {mark} {goal:.2} ", ratio.shown(2));
-            }
-            text += "|\n";
+            let shown = |seconds| ratio(measured, seconds).map_or("–".to_owned(), |ratio| ratio.shown(2));
+            let (sum, change) = (shown(Costs::sum), shown(Costs::change));
+            let _ = writeln!(text, "| {} | {sum} | {change} |", measured.workload.name);
         }
         text.push('\n');
         text
     }
 
-    /// What the machine needs itself, and lbuild beside that.
+    /// What the machine needs itself.
     fn bounds(&self) -> String {
-        let Some(cold) = self.floors.first().and(self.lbuild("copybig")).map(Costs::cold) else {
+        if self.floors.is_empty() {
             return String::new();
-        };
+        }
         let mut text =
             String::from("## The floor\n\nThe same bytes without a builder.\n\n| | seconds |\n|---|---|\n");
         for floor in &self.floors {
             let _ = writeln!(text, "| {} | {} |", floor.what, floor.seconds.shown(4));
         }
-        let floor = |name| self.floors.iter().find(|floor| floor.name == name).map(|floor| &floor.seconds);
-        if let (Some(copy), Some(pack)) = (floor("cp"), floor("pack")) {
-            let least = copy.zip(pack, |copy, pack| copy + pack);
-            let ratio = cold.zip(&least, |cold, least| cold / least);
-            let _ = writeln!(
-                text,
-                "\ncopybig cold without export is {} of `cp -a` plus `tar | sha256sum` of its tree (goal 1.5).",
-                ratio.shown(2)
-            );
-        }
-        if let Some(runs) = self.lbuild("runs20") {
-            let each: Samples = runs.cold().zip(&runs.cold(), |cold, _| cold / 20.0 * 1000.0);
-            let _ = writeln!(
-                text,
-                "\nA step of runs20, with the start of lbuild shared out, takes {} ms (goal 10 over its own work).",
-                each.shown(1)
-            );
-        }
         text
-    }
-
-    fn lbuild(&self, workload: &str) -> Option<&Costs> {
-        let measured = self.measured.iter().find(|measured| measured.workload.name == workload)?;
-        measured.costs.first()
-    }
-}
-
-/// lbuild's time divided by that of the fastest other builder, run by run.
-fn ratio(measured: &Measured, seconds: fn(&Costs) -> Samples) -> Samples {
-    let others: Vec<Samples> =
-        measured.costs.iter().filter(|costs| !costs.builder.starts_with("lbuild")).map(seconds).collect();
-    let fastest = others.iter().min_by(|one, two| one.median().total_cmp(&two.median()));
-    match (measured.costs.first(), fastest) {
-        (Some(own), Some(fastest)) => seconds(own).zip(fastest, |own, other| own / other),
-        _ => Samples::default(),
     }
 }
 
@@ -160,19 +141,47 @@ fn table(measured: &Measured) -> String {
     for costs in &measured.costs {
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {} | {:.0} | {:.0} |",
-            costs.builder,
+            "| {} | {} | {} | {} | {} | {} | {} | {} |",
+            costs.label(),
             costs.cold().shown(2),
             costs.export().shown(2),
             costs.sum().shown(2),
             costs.cached().shown(3),
             costs.change().shown(2),
-            costs.peak(),
-            costs.written().median(),
+            costs.peak().map_or("–".to_owned(), |peak| format!("{peak:.0}")),
+            costs.written().shown_short(),
         );
     }
     text.push('\n');
-    text
+    for costs in &measured.costs {
+        if let Some(failure) = &costs.failure {
+            let _ = writeln!(text, "{} failed: {}\n", costs.label(), one_line(failure));
+        }
+    }
+    text + &phases(measured)
+}
+
+/// Where the time of lbuild's build without a cache went.
+fn phases(measured: &Measured) -> String {
+    let phases = measured.own().map(|own| own.phases.as_slice()).unwrap_or_default();
+    let longest = phases.iter().take(PHASES).map(|phase| {
+        let times = if phase.count == 1 { String::new() } else { format!(" ({} times)", phase.count) };
+        format!("{}{times} {:.3}", phase.name, phase.seconds)
+    });
+    let list = longest.collect::<Vec<_>>().join(", ");
+    if list.is_empty() {
+        list
+    } else {
+        format!("Seconds of lbuild's last cold build, by `--timings`: {list}.\n\n")
+    }
+}
+
+/// The beginning of a message, for a line of Markdown.
+fn one_line(message: &str) -> String {
+    let words: Vec<&str> = message.split_whitespace().collect();
+    let mut line: String = words.join(" ").chars().take(400).collect();
+    line = line.replace('|', "\\|");
+    line
 }
 
 /// Processors and kernel.

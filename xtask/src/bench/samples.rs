@@ -21,6 +21,11 @@ impl Samples {
         }
     }
 
+    /// Whether nothing was measured.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The smallest.
     pub fn min(&self) -> f64 {
         self.0.iter().copied().fold(f64::NAN, f64::min)
@@ -36,8 +41,16 @@ impl Samples {
         Self(self.0.iter().zip(&other.0).map(|(one, two)| combine(*one, *two)).collect())
     }
 
-    /// The median, and the spread in brackets.
+    /// The median without digits, or a dash.
+    pub fn shown_short(&self) -> String {
+        if self.is_empty() { "–".to_owned() } else { format!("{:.0}", self.median()) }
+    }
+
+    /// The median, and the spread in brackets if there are several; a dash if there is none.
     pub fn shown(&self, digits: usize) -> String {
+        if self.0.len() < 2 {
+            return self.0.first().map_or("–".to_owned(), |only| format!("{only:.digits$}"));
+        }
         format!("{:.digits$} ({:.digits$}–{:.digits$})", self.median(), self.min(), self.max())
     }
 }
@@ -57,7 +70,8 @@ mod tests {
         for (figures, expected) in [
             (&[3.0, 1.0, 2.0][..], "2.0 (1.0–3.0)"),
             (&[1.0, 2.0], "1.5 (1.0–2.0)"),
-            (&[4.0], "4.0 (4.0–4.0)"),
+            (&[4.0], "4.0"),
+            (&[], "–"),
         ] {
             let samples: Samples = figures.iter().copied().collect();
             assert_eq!(samples.shown(1), expected);
