@@ -92,7 +92,7 @@ const PATHS: [HotPath; 7] = [
 /// # Errors
 /// Where valgrind cannot be had or lbuild fails.
 pub fn count() -> Result<Counts, Failure> {
-    let lbuild = workspace::build_release()?;
+    let lbuild = workspace::lbuild()?;
     let valgrind = Valgrind::get()?;
     let folder = workspace::target("instructions")?.join("run");
     prepare(&folder)?;

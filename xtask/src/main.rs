@@ -56,7 +56,12 @@ Usage:
       Build the workloads with lbuild, a current BuildKit, Docker's two builders
       and Buildah in turn, N times (3) or until N minutes (18) are over, and
       write bench/REPORT.md and bench/chart.svg. --quick: lbuild and the current
-      BuildKit alone, once, into target/bench/quick.
+      BuildKit alone, once, into target/bench/quick. LBUILD_BIN: a binary that
+      is measured instead of one built from these sources; also for the next two.
+
+  cargo xtask bench growth [steps|layers|files|bytes|images|builds]...
+      Measure how time and memory grow with the amount of each and write
+      bench/GROWTH.md and a plot of each; fails where one is worse than linear.
 
   cargo xtask instructions
       Count the instructions of lbuild's hot paths; fails where one takes more
@@ -114,7 +119,10 @@ fn dispatch(arguments: &[String]) -> Result<bool, Failure> {
             let jobs = jobs.unwrap_or(conformance::JOBS);
             conformance::run(&workspace::lbuild()?, names, jobs).map(Counts::is_success)
         }
-        "bench" => bench::run(rest).map(|()| true),
+        "bench" => match rest {
+            [growth, names @ ..] if growth == "growth" => bench::growth::run(names),
+            _ => bench::run(rest).map(|()| true),
+        },
         "instructions" => {
             flag(rest, "")?;
             instructions::count().map(Counts::is_success)

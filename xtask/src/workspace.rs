@@ -31,8 +31,18 @@ pub fn entries(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
 }
 
 /// Cargo, with the workspace as its current folder.
+///
+/// What the cargo that runs this program told it of its package is taken out: build scripts of dependencies
+/// look at it, so they would run again after each change between `cargo xtask` and cargo alone.
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    let told = std::env::vars_os().map(|(name, _)| name).filter(|name| {
+        let name = name.to_string_lossy();
+        name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+    });
+    told.for_each(|name| {
+        command.env_remove(name);
+    });
     command.current_dir(root());
     command
 }

@@ -4,6 +4,7 @@ mod builders;
 mod chart;
 mod costs;
 mod floor;
+pub mod growth;
 mod measure;
 mod peers;
 mod phases;
@@ -33,7 +34,7 @@ use crate::{packages, rootfs, workspace};
 pub fn run(arguments: &[String]) -> Result<(), Failure> {
     let request = Request::parse(arguments)?;
     packages::ensure(packages::BENCH_TOOLS.iter().chain(&packages::DOCKER))?;
-    let lbuild = workspace::build_release()?;
+    let lbuild = workspace::lbuild()?;
     let folder = workspace::target("bench")?;
     let rootfs = debian(&folder)?;
     let base = base_archive(&lbuild, &folder, &rootfs)?;
