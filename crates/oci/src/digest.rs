@@ -5,6 +5,7 @@
 //! Source: <https://github.com/opencontainers/image-spec/blob/main/descriptor.md#digests> and
 //! <https://github.com/opencontainers/image-spec/blob/main/config.md#layer-chainid>
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Write};
 use std::str::FromStr;
@@ -31,7 +32,9 @@ impl Digest {
 
     /// The digest as 64 hexadecimal digits, without the algorithm.
     pub fn hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
     }
 
     /// The first twelve hexadecimal digits, as Docker shows an identity to people.
@@ -208,8 +211,35 @@ impl ChainId {
     }
 
     /// The stack of `layers`, bottom first; `None` for no layers.
+    ///
+    /// Each step of a build asks for the stack that the step before asked for and a layer more. So a thread
+    /// remembers the last one, and a build of many layers does not digest them all again for each.
     pub fn of(layers: &[DiffId]) -> Option<Self> {
-        layers.iter().fold(None, |parent, layer| Some(Self::extend(parent.as_ref(), layer)))
+        LAST_STACK.with_borrow_mut(|last| last.grow_into(layers))
+    }
+}
+
+thread_local! {
+    static LAST_STACK: RefCell<Stack> = const { RefCell::new(Stack { layers: Vec::new(), chains: Vec::new() }) };
+}
+
+/// Layers, bottom first, and the identity of the stack up to each.
+struct Stack {
+    layers: Vec<DiffId>,
+    chains: Vec<ChainId>,
+}
+
+impl Stack {
+    /// Becomes the stack of `layers` and returns its identity.
+    fn grow_into(&mut self, layers: &[DiffId]) -> Option<ChainId> {
+        let same = self.layers.iter().zip(layers).take_while(|(known, layer)| known == layer).count();
+        self.layers.truncate(same);
+        self.chains.truncate(same);
+        for layer in &layers[same..] {
+            self.chains.push(ChainId::extend(self.chains.last(), layer));
+            self.layers.push(*layer);
+        }
+        self.chains.last().copied()
     }
 }
 
@@ -250,5 +280,18 @@ mod tests {
         assert_eq!(ChainId::of(&[]), None);
         assert_eq!(ChainId::of(&[a]), Some(ChainId(a.0)));
         assert_eq!(ChainId::of(&[a, b]), Some(ChainId(Digest::of(format!("{a} {b}")))));
+    }
+
+    #[test]
+    fn a_chain_does_not_depend_on_what_was_asked_before() {
+        let layers: Vec<DiffId> = (0..6).map(|number| DiffId(Digest::of([number]))).collect();
+        let whole = |layers: &[DiffId]| {
+            layers.iter().fold(None, |parent, it| Some(ChainId::extend(parent.as_ref(), it)))
+        };
+        let mut other = layers[..3].to_vec();
+        other[1] = layers[5];
+        for stack in [&layers[..3], &layers, &layers[..2], &other, &[], &layers[1..], &layers] {
+            assert_eq!(ChainId::of(stack), whole(stack), "{stack:?}");
+        }
     }
 }
