@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::command::{Failure, command, run_quietly};
-use crate::counts::Counts;
 use crate::{unstable, workspace};
 
 /// Steps of the Dockerfile that is parsed, planned and looked up.
@@ -39,78 +38,81 @@ const PATHS: [HotPath; 7] = [
     HotPath {
         name: "parse",
         what: "check a Dockerfile of 200 steps",
-        limit: 0.0,
+        limit: 22.0,
         is_known: false,
         arguments: &["build", "--check", "{}/steps"],
     },
     HotPath {
         name: "plan",
         what: "plan its steps, none of them known",
-        limit: 0.0,
+        limit: 29.0,
         is_known: false,
         arguments: &["build", "--plan", "{}/steps"],
     },
     HotPath {
         name: "pack",
         what: "copy and pack 1,000 files",
-        limit: 0.0,
+        limit: 365.0,
         is_known: false,
         arguments: &["build", "--tag", "files", "{}/files"],
     },
     HotPath {
         name: "key",
         what: "build it again: list the files and find their digests",
-        limit: 0.0,
+        limit: 32.0,
         is_known: true,
         arguments: &["build", "--tag", "files", "{}/files"],
     },
     HotPath {
         name: "export",
         what: "write the image of 1,000 files",
-        limit: 0.0,
+        limit: 190.0,
         is_known: false,
         arguments: &["save", "--output", "{}/image.tar", "files"],
     },
     HotPath {
         name: "unpack",
         what: "ADD an archive of 1,000 files",
-        limit: 0.0,
+        limit: 370.0,
         is_known: false,
         arguments: &["build", "--tag", "added", "{}/add"],
     },
     HotPath {
         name: "cached build",
         what: "build 200 steps that are all known",
-        limit: 0.0,
+        limit: 200.0,
         is_known: true,
         arguments: &["build", "--tag", "steps", "{}/steps"],
     },
 ];
 
-/// Counts and prints all paths; returns those within their limits and those above.
+/// Counts and prints all paths; returns whether they are within their limits. That there is no valgrind is
+/// no failure, and told.
 ///
 /// # Errors
-/// Where valgrind cannot be had or lbuild fails.
-pub fn count() -> Result<Counts, Failure> {
+/// Where lbuild fails.
+pub fn count() -> Result<bool, Failure> {
     let lbuild = workspace::lbuild()?;
-    let valgrind = Valgrind::get()?;
+    let valgrind = match Valgrind::get() {
+        Ok(valgrind) => valgrind,
+        Err(Failure(reason)) => {
+            println!("NOT RUN: instructions of hot paths, since valgrind cannot be had: {}", reason.trim());
+            return Ok(true);
+        }
+    };
     let folder = workspace::target("instructions")?.join("run");
     prepare(&folder)?;
-    let mut counts = Counts::default();
+    let mut is_success = true;
     println!("millions of instructions, and the most allowed:");
     for path in &PATHS {
         let millions = valgrind.count(&lbuild, &folder, path)? as f64 / 1e6;
         let is_within = millions <= path.limit;
         let mark = if is_within { "" } else { "  TOO MANY" };
         println!("{:<13} {millions:>8.1} {:>8.1}  {}{mark}", path.name, path.limit, path.what);
-        if is_within {
-            counts.passed += 1;
-        } else {
-            counts.failed += 1;
-        }
+        is_success &= is_within;
     }
     fs::remove_dir_all(&folder).map_err(Failure::of(format!("cannot remove {}", folder.display())))?;
-    Ok(counts)
+    Ok(is_success)
 }
 
 /// A current valgrind: those of releases do not know the system calls that lbuild is made of.
