@@ -16,6 +16,8 @@ fn a_cache_mount_goes_from_store_to_store_by_its_id() {
     one.lbuild(["cache", "export", "/c", "-o", file]).success();
 
     let two = TestBed::with_base(SHOWN);
+    let limited = ["cache", "import", "--archive-limit", "entries=0", "/c", file];
+    two.lbuild(limited).failure(1).says(&["limit of 0 entries"]);
     two.lbuild(["cache", "import", "/c", file]).success();
     assert_eq!(two.built().top_layer().entry("shown").content, b"kept\n");
 }

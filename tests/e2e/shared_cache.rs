@@ -35,7 +35,7 @@ fn build(bed: &TestBed, arguments: &[String]) -> Run {
 }
 
 /// The steps that ran, as the summary counts them.
-fn executed(run: &Run) -> usize {
+pub fn executed(run: &Run) -> usize {
     let text = run.text();
     let line = text.lines().find(|line| line.starts_with("steps")).unwrap_or_else(|| panic!("{run}"));
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
@@ -64,7 +64,8 @@ fn another_machine_gets_the_same_image_and_runs_nothing() {
     assert_eq!(executed(&first), 5, "{first}");
     let second = build(&two, &[from(&cache), "--frozen".into()]).success();
     assert_eq!(executed(&second), 0, "{second}");
-    assert_eq!(one.inspect("app")["config"], two.inspect("app")["config"]);
+    assert!(one.inspect("app")["Config"].is_object());
+    assert_eq!(one.inspect("app")["Config"], two.inspect("app")["Config"]);
     let images = [&one, &two].map(|bed| bed.image("app"));
     assert_eq!(images[0].id, images[1].id);
     assert_eq!(images[0].diff_ids(), images[1].diff_ids());
@@ -86,6 +87,19 @@ fn a_layer_comes_only_when_its_files_are_needed() {
     // The layer of the other stage was of no use for that.
     let data = one.image("app").diff_ids().len();
     assert!(files(&two.store().join("blobs/sha256")).len() <= data, "more than the image's own layers");
+}
+
+#[test]
+fn a_cache_that_is_written_anew_at_each_build_has_what_was_found_in_the_old_one() {
+    let (one, two, three) = (machine(), machine(), machine());
+    let (old, new) = (one.folder().join("old"), one.folder().join("new"));
+    build(&one, &[to(&old)]).success();
+    let run = build(&two, &[from(&old), to(&new)]).success();
+    assert_eq!(executed(&run), 0, "{run}");
+    fs::remove_dir_all(&old).unwrap();
+    let output = three.folder().join("app.tar");
+    let run = build(&three, &[from(&new), "--frozen".into(), format!("-o={}", output.display())]).success();
+    assert_eq!(executed(&run), 0, "{run}");
 }
 
 /// Damages the cache in a folder.

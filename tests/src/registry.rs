@@ -1,12 +1,17 @@
 //! A real registry, Debian's `docker-registry`, on a port of its own.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::Run;
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// The name and the password that a registry with [`RegistryOptions::password`] takes.
 pub const USER: &str = "user";
@@ -78,6 +83,51 @@ impl Registry {
     /// Its host and port.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The tags of a repository, sorted; none if there is no such repository.
+    pub fn tags(&self, repository: &str) -> Vec<String> {
+        let (status, body) = self.request("GET", &format!("/v2/{repository}/tags/list"), &[]);
+        if status == 404 {
+            return Vec::new();
+        }
+        let list: Value = serde_json::from_slice(&body).unwrap();
+        let mut tags: Vec<String> = serde_json::from_value(list["tags"].clone()).unwrap_or_default();
+        tags.sort();
+        tags
+    }
+
+    /// The OCI manifest under a tag.
+    #[track_caller]
+    pub fn manifest(&self, repository: &str, tag: &str) -> Value {
+        let (status, body) = self.request("GET", &format!("/v2/{repository}/manifests/{tag}"), &[]);
+        assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    /// Puts an OCI manifest, whatever it says, under a tag.
+    #[track_caller]
+    pub fn put_manifest(&self, repository: &str, tag: &str, manifest: &Value) {
+        let path = format!("/v2/{repository}/manifests/{tag}");
+        let (status, body) = self.request("PUT", &path, manifest.to_string().as_bytes());
+        assert_eq!(status, 201, "{}", String::from_utf8_lossy(&body));
+    }
+
+    /// Asks it without lbuild; returns the status and the body.
+    fn request(&self, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.0\r\nHost: {}\r\nAccept: {MANIFEST}\r\nContent-Type: {MANIFEST}\r\n\
+             Content-Length: {}\r\n\r\n",
+            self.address,
+            body.len()
+        );
+        stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+        let status = std::str::from_utf8(&answer[9..12]).unwrap().parse().unwrap();
+        (status, answer.split_off(end))
     }
 
     /// `ADDRESS/NAME`.

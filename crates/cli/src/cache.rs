@@ -8,26 +8,29 @@ use lbuild_shared_cache::{Folder, RegistryStorage, SharedCache, Source, Storage,
 use crate::args::{CachePlace, CacheSpec};
 use crate::failure::Failure;
 
-/// The caches that a build reads and writes; `None` if there are none.
+/// The caches that a build reads, by `reader`, and writes, by `writer`; `None` if there are none.
 pub fn of_build(
     from: &[CacheSpec],
     to: &[CacheSpec],
-    client: &dyn Fn() -> Result<Client, Failure>,
+    reader: &dyn Fn() -> Result<Client, Failure>,
+    writer: &dyn Fn() -> Result<Client, Failure>,
 ) -> Result<Option<Arc<SharedCache>>, Failure> {
     if from.is_empty() && to.is_empty() {
         return Ok(None);
     }
+    // A build does without records that do not come soon.
+    let impatient = || reader().map(|client| client.impatient());
     let mut sources = from
         .iter()
         .map(|spec| {
-            let storage = open(&spec.place, client)?;
+            let storage = open(&spec.place, &impatient)?;
             Ok(Source { name: name(spec), storage, namespace: spec.namespace.clone() })
         })
         .collect::<Result<Vec<_>, Failure>>()?;
     let targets = to
         .iter()
         .map(|spec| {
-            let storage = open(&spec.place, client)?;
+            let storage = open(&spec.place, writer)?;
             Ok(Target {
                 name: name(spec),
                 storage,

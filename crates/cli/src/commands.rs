@@ -29,7 +29,7 @@ mod why;
 
 use lbuild_layer_store::{ImageRecord, Store};
 
-use crate::args::{CacheCommand, Cli, Command};
+use crate::args::{Cli, Command};
 use crate::failure::Failure;
 use crate::root;
 
@@ -39,7 +39,6 @@ pub fn run(Cli { global, command }: Cli) -> Result<(), Failure> {
     match command {
         Command::Build(args) => build::run(&global, *args),
         Command::Check(args) => check::run(&store()?, &args),
-        Command::Cache(CacheCommand::Prune(args)) => cache_prune::run(&args),
         Command::Context(command) => context::run(&command),
         Command::Images(args) => images::run(&store()?, &args),
         Command::Inspect(args) => inspect::run(&store()?, &args),
@@ -61,7 +60,7 @@ pub fn run(Cli { global, command }: Cli) -> Result<(), Failure> {
         Command::Prune(args) => prune::run(&store()?, &args),
         Command::Doctor(args) => doctor::run(&global, &args),
         Command::Df(args) => df::run(&store()?, &args),
-        Command::Cache(command) => cache::run(&store()?, &command),
+        Command::Cache(command) => cache::run(&store, &command),
         Command::Store(command) => store::run(&store()?, &command),
         Command::Completions(args) => completions::run(&args),
         Command::Version => version::run(),

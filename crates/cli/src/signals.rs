@@ -50,14 +50,14 @@ impl Interruption {
 #[derive(Debug)]
 pub struct Watch {
     cancel: Cancel,
-    interruption: OnceLock<Interruption>,
+    interruption: Arc<OnceLock<Interruption>>,
 }
 
 impl Watch {
     /// Nothing is watched yet.
     pub fn new() -> Result<Self, Failure> {
         let cancel = Cancel::new().map_err(Failure::io(UNPREPARED))?;
-        Ok(Self { cancel, interruption: OnceLock::new() })
+        Ok(Self { cancel, interruption: Arc::default() })
     }
 
     /// What signals cancel.
@@ -77,6 +77,13 @@ impl Watch {
     /// How the process exits after a signal; `None` if there was none.
     pub fn exit(&self) -> Option<Exit> {
         self.interruption.get().and_then(Interruption::exit)
+    }
+
+    /// Tells, at any time, whether there was a signal: a build that fails cancels all that is its own,
+    /// which is something else.
+    pub fn was_interrupted(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let interruption = Arc::clone(&self.interruption);
+        move || interruption.get().is_some_and(|interruption| interruption.exit().is_some())
     }
 }
 

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use lbuild_archive::{ArchiveError, EntryKind, ExtractOptions, Header, Limits, Reader, Writer};
+use lbuild_archive::{ArchiveError, EntryKind, ExtractOptions, Header, Reader, Writer};
 use lbuild_confined::Root;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags};
 
@@ -113,12 +113,12 @@ impl Store {
     }
 
     fn unpack_archive(&self, archive: File, target: &Path) -> Result<u64, ArchiveError> {
-        let limits = Limits::default();
-        let (_, tar) = lbuild_archive::decompress_within(archive, &limits).map_err(ArchiveError::Read)?;
+        let limits = self.archive_limits();
+        let (_, tar) = lbuild_archive::decompress_within(archive, limits).map_err(ArchiveError::Read)?;
         let root =
             Root::open(target).map_err(|source| ArchiveError::Unpack { path: target.to_owned(), source })?;
         let options = ExtractOptions { preserve_root_metadata: true, ..ExtractOptions::default() };
-        let report = lbuild_archive::extract(&mut Reader::new(tar, limits), &root, Path::new(""), &options)?;
+        let report = lbuild_archive::extract(&mut Reader::new(tar, *limits), &root, Path::new(""), &options)?;
         Ok(report.entries)
     }
 

@@ -16,12 +16,15 @@ use crate::endpoint::Endpoint;
 use crate::environment::Environment;
 use crate::host::{Host, lock};
 use crate::repository::Repository;
-use crate::retry::Pauses;
+use crate::retry::{Patience, Pauses};
 use crate::url::Url;
 use crate::{RegistryError, certificates};
 
 /// How long a pause lasts before it is asked whether the user interrupted it.
 const SLICE: Duration = Duration::from_millis(100);
+
+/// How long a registry may be silent that can be done without.
+const SHORT_SILENCE: Duration = Duration::from_secs(10);
 
 /// Speaks to registries. Clones share what was learnt: connections, tokens, how hosts are spoken to.
 #[derive(Clone)]
@@ -33,6 +36,7 @@ struct Inner {
     /// For this host, in place of those in files.
     given: Option<(String, Credentials)>,
     interrupted: Box<dyn Fn() -> bool + Send + Sync>,
+    patience: Patience,
     agents: Mutex<HashMap<AgentKey, Agent>>,
     hosts: Mutex<HashMap<(String, bool), Arc<Slot>>>,
     credentials: Mutex<HashMap<(String, String), Option<Credentials>>>,
@@ -72,18 +76,37 @@ impl Client {
             configuration,
             given: None,
             interrupted: Box::new(interrupted),
+            patience: Patience::USUAL,
             agents: Mutex::default(),
             hosts: Mutex::default(),
             credentials: Mutex::default(),
         }))
     }
 
+    /// A client that has learnt nothing, and soon gives up what fails: for what can be done without.
+    pub fn impatient(&self) -> Self {
+        let mut environment = self.environment().clone();
+        environment.silence = environment.silence().min(SHORT_SILENCE);
+        self.anew(environment, None, Patience::LITTLE)
+    }
+
     /// A client that has learnt nothing and has `credentials` for `host`.
     pub(crate) fn with_credentials(&self, host: &str, credentials: Credentials) -> Self {
+        let given = Some((host.to_owned(), credentials));
+        self.anew(self.environment().clone(), given, self.0.patience)
+    }
+
+    fn anew(
+        &self,
+        environment: Environment,
+        given: Option<(String, Credentials)>,
+        patience: Patience,
+    ) -> Self {
         Self(Arc::new(Inner {
-            environment: self.0.environment.clone(),
+            environment,
             configuration: self.0.configuration.clone(),
-            given: Some((host.to_owned(), credentials)),
+            given,
+            patience,
             interrupted: Box::new({
                 let client = self.clone();
                 move || client.is_interrupted()
@@ -188,7 +211,7 @@ impl Client {
         &self,
         mut attempt: impl FnMut() -> Result<T, RegistryError>,
     ) -> Result<T, RegistryError> {
-        let mut pauses = Pauses::default();
+        let mut pauses = Pauses::of(self.0.patience);
         loop {
             self.check()?;
             match attempt() {

@@ -6,27 +6,50 @@ use std::time::Duration;
 
 use crate::RegistryError;
 
-/// How often something is tried in all.
-const ATTEMPTS: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// A registry that wants us to wait for longer is not waited for.
-const MOST_PATIENCE: Duration = Duration::from_secs(120);
+
+/// How much a failing registry is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// How often something is tried in all.
+    attempts: u32,
+    /// A registry that wants us to wait for longer is not waited for.
+    longest_wait: Duration,
+}
+
+impl Patience {
+    /// For what has to be done.
+    pub const USUAL: Self = Self { attempts: 6, longest_wait: Duration::from_secs(120) };
+    /// For what can be done without.
+    pub const LITTLE: Self = Self { attempts: 2, longest_wait: Duration::from_secs(5) };
+}
 
 /// Counts the failures of one thing in a row.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pauses {
     failures: u32,
+    patience: Patience,
+}
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self::of(Patience::USUAL)
+    }
 }
 
 impl Pauses {
+    pub fn of(patience: Patience) -> Self {
+        Self { failures: 0, patience }
+    }
+
     /// How long to wait before trying again; `None` if that is of no use.
     pub fn after(&mut self, error: &RegistryError) -> Option<Duration> {
         if !is_transient(error) {
             return None;
         }
         self.failures += 1;
-        if self.failures >= ATTEMPTS {
+        if self.failures >= self.patience.attempts {
             return None;
         }
         let asked = match error {
@@ -36,7 +59,7 @@ impl Pauses {
             _ => None,
         };
         match asked.map(Duration::from_secs) {
-            Some(asked) if asked > MOST_PATIENCE => None,
+            Some(asked) if asked > self.patience.longest_wait => None,
             Some(asked) => Some(asked + jitter(FIRST_PAUSE)),
             None => Some(jitter(LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.pow(self.failures - 1)))),
         }
@@ -96,6 +119,8 @@ mod tests {
         }
     }
 
+    const ATTEMPTS: u32 = Patience::USUAL.attempts;
+
     #[test]
     fn what_passes_by_itself_is_tried_again_and_not_for_ever() {
         for (error, expected) in [
@@ -126,6 +151,14 @@ mod tests {
             let tried = std::iter::from_fn(|| pauses.after(&error)).count();
             assert_eq!(tried, expected as usize, "{error}");
         }
+    }
+
+    #[test]
+    fn what_can_be_done_without_is_tried_twice_and_not_waited_for() {
+        let mut pauses = Pauses::of(Patience::LITTLE);
+        assert!(pauses.after(&status(500, None)).is_some());
+        assert_eq!(pauses.after(&status(500, None)), None);
+        assert_eq!(Pauses::of(Patience::LITTLE).after(&status(503, Some(60))), None);
     }
 
     #[test]

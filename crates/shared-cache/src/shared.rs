@@ -1,6 +1,6 @@
 //! A build's view of the shared caches: where it looks records up, where it writes them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -55,8 +55,8 @@ pub struct SharedCache {
     lost: Mutex<HashSet<DiffId>>,
     /// Records that are to be replaced.
     outdated: Mutex<HashSet<Digest>>,
-    /// In which source a record was found.
-    found: Mutex<HashMap<Digest, usize>>,
+    /// Records that were found.
+    found: Mutex<HashSet<Digest>>,
 }
 
 #[derive(Debug)]
@@ -93,19 +93,18 @@ impl SharedCache {
 
     /// What is recorded under a key. A cache that cannot be read has no records.
     pub fn find(&self, key: &Digest) -> Option<Found> {
-        self.sources.iter().enumerate().find_map(|(index, asked)| {
-            let found = self.find_in(asked, key)?;
-            lock(&self.found).insert(*key, index);
-            Some(found)
-        })
+        let found = self.sources.iter().find_map(|asked| self.find_in(asked, key))?;
+        lock(&self.found).insert(*key);
+        Some(found)
     }
 
-    /// Whether the record was found where `target` would write it.
-    pub(crate) fn was_found_in(&self, target: &Target, key: &Digest) -> bool {
-        lock(&self.found).get(key).is_some_and(|&index| {
-            let Source { storage, namespace, .. } = &self.sources[index].source;
-            *namespace == target.namespace && storage.source() == target.storage.source()
-        })
+    /// Whether a record need not be written to `target`: it was found, and who reads `target` as this
+    /// build does reads where it was found as well.
+    pub(crate) fn is_found_beside(&self, target: &Target, key: &Digest) -> bool {
+        lock(&self.found).contains(key)
+            && self.sources.iter().any(|AskedSource { source, .. }| {
+                source.namespace == target.namespace && source.storage.source() == target.storage.source()
+            })
     }
 
     /// Says that a record cannot be used, whatever the document around it is.
@@ -137,6 +136,9 @@ impl SharedCache {
     /// Claims a step, so that other machines do not run it meanwhile; `None` where nobody claims steps.
     pub fn claim(&self, key: &Digest) -> Option<Claimed> {
         let (index, target) = self.targets.iter().enumerate().find(|(_, target)| target.claims)?;
+        if self.queue.has_failed(index) {
+            return None;
+        }
         match self.claims.claim(&*target.storage, &target.namespace, key) {
             Ok(claimed) => Some(claimed),
             Err(error) => {

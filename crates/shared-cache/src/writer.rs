@@ -92,6 +92,11 @@ impl Queue {
         }
     }
 
+    /// Whether a target lacks records, and so gets no more.
+    pub fn has_failed(&self, index: usize) -> bool {
+        lock(&self.failed).contains(&index)
+    }
+
     /// The next entry; `None` once all are taken and no more come.
     fn next(&self) -> Option<Entry> {
         let mut waiting = lock(&self.waiting);
@@ -186,12 +191,12 @@ impl SharedCache {
         store: &Store,
         entry: &Entry,
     ) -> Result<(), CacheError> {
-        if target.is_min && !entry.is_final || lock(&self.queue.failed).contains(&index) {
+        if target.is_min && !entry.is_final || self.queue.has_failed(index) {
             return Ok(());
         }
         let name = target.namespace.record(&entry.key);
         let is_to_stay = !entry.replaces && !self.is_outdated(&entry.key);
-        if is_to_stay && (self.was_found_in(target, &entry.key) || is_there(target, &name, &entry.key)?) {
+        if is_to_stay && (self.is_found_beside(target, &entry.key) || is_there(target, &name, &entry.key)?) {
             return Ok(());
         }
         let blob = entry.layer.map(|layer| self.put_layer(target, index, store, &layer)).transpose()?;

@@ -1,6 +1,8 @@
 //! Registries: images from them and to them, with real ones and with what goes wrong on the way.
 
 mod access;
+mod cache;
+mod cache_faults;
 mod faults;
 mod mirrors;
 mod other_tools;

@@ -45,7 +45,11 @@ impl Solver<'_> {
         if !self.may_use_cache(stage) {
             return None;
         }
-        self.look_up_here(stage, key).or_else(|| self.look_up_elsewhere(key, below))
+        self.look_up_here(stage, key).or_else(|| {
+            let record = self.look_up_elsewhere(key, below)?;
+            self.share(stage, &record, self.no_claim());
+            Some(record)
+        })
     }
 
     fn look_up_here(&self, stage: usize, key: &Key) -> Option<Record> {

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lbuild_builder::{BuildError, BuildEvent, BuildRequest, Cancel, FailedStep};
 use lbuild_layer_store::Store;
+use lbuild_registry::Client;
 use lbuild_runner::Standing;
 use serde_json::json;
 
@@ -234,9 +235,13 @@ fn gather(contexts: &Contexts<'_>, args: &BuildArgs) -> Result<(BuildRequest, So
         named_contexts: named,
         ssh: contexts.ssh.clone(),
         images: Some(Arc::new(images(contexts, args)?)),
-        shared_cache: cache::of_build(&args.cache_from, &args.cache_to, &|| {
-            Ok(registry::client(Some(contexts.watch.cancel()))?)
-        })?,
+        shared_cache: cache::of_build(
+            &args.cache_from,
+            &args.cache_to,
+            &|| Ok(registry::client(Some(contexts.watch.cancel()))?),
+            // The steps of a build that failed later are written all the same.
+            &|| Ok(Client::new(contexts.watch.was_interrupted())?),
+        )?,
         needs_layers: args.outputs.iter().any(needs_layers),
         ..request::new(args, dockerfile)?
     };

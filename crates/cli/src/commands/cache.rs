@@ -1,4 +1,4 @@
-//! `lbuild cache`: what `RUN --mount=type=cache` keeps.
+//! `lbuild cache`: what `RUN --mount=type=cache` keeps, and what machines share.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -18,12 +18,13 @@ use crate::signals::Watch;
 use crate::table::Table;
 use crate::{diagnostics, units};
 
-/// Lists, exports or imports cache mounts.
-pub fn run(store: &Store, command: &CacheCommand) -> Result<(), Failure> {
+/// Lists, exports or imports cache mounts, or removes records that machines share, for which `store` is
+/// not opened.
+pub fn run(store: &dyn Fn() -> Result<Store, Failure>, command: &CacheCommand) -> Result<(), Failure> {
     match command {
-        CacheCommand::Ls(args) => ls(store, args),
-        CacheCommand::Export(args) => export(store, args),
-        CacheCommand::Import(args) => import(store, args),
+        CacheCommand::Ls(args) => ls(&store()?, args),
+        CacheCommand::Export(args) => export(&store()?, args),
+        CacheCommand::Import(args) => import(&store()?, args),
         CacheCommand::Prune(args) => cache_prune::run(args),
     }
 }
