@@ -25,6 +25,7 @@ mod forecast;
 mod journal;
 mod key;
 mod latch;
+mod listing;
 mod metadata;
 mod outline;
 mod path;

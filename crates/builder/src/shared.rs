@@ -13,6 +13,7 @@ use crate::BuildError;
 use crate::event::BuildEvent;
 use crate::key::{Key, Record};
 use crate::latch::Permit;
+use crate::listing::Listings;
 use crate::plan::{Base, Plan};
 use crate::solve::{Solver, StepPlace};
 
@@ -46,6 +47,15 @@ struct Closing<'a, 'b> {
 impl Drop for Closing<'_, '_> {
     fn drop(&mut self) {
         self.cache.close(self.solver.is_interrupted());
+    }
+}
+
+/// Says that no more layers are listed, also where a stage panicked.
+struct NoMoreListings<'a>(&'a Listings);
+
+impl Drop for NoMoreListings<'_> {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 
@@ -126,6 +136,11 @@ pub(crate) fn lost_layer(error: &BuildError) -> Option<DiffId> {
         StoreError::Lost { diff_id, .. } | StoreError::UnknownLayer(diff_id) => Some(*diff_id),
         _ => None,
     })
+}
+
+/// Whether a step failed since it needs the content of a layer that was not fetched.
+pub(crate) fn is_hollow(error: &BuildError) -> bool {
+    causes(error).any(|cause| matches!(cause, StoreError::Hollow { .. }))
 }
 
 /// Whether a build failed for a layer that the store does not know.
@@ -229,7 +244,23 @@ impl Solver<'_> {
             scope.spawn(|| cache.run_writer(self.build.store));
         }
         scope.spawn(|| cache.run_renewals());
-        work()
+        std::thread::scope(|inner| {
+            inner.spawn(|| self.run_listings());
+            let _ending = NoMoreListings(&self.listings);
+            work()
+        })
+    }
+
+    /// Whether listings are of use to anybody.
+    pub fn shares_listings(&self) -> bool {
+        self.written_cache().is_some()
+    }
+
+    /// Has the listing of a layer written to the shared caches.
+    pub fn share_listing(&self, record: &Record) {
+        if let Some(cache) = self.written_cache() {
+            cache.write(entry(record, true, false, None));
+        }
     }
 
     /// Tells what is wrong with a shared cache.

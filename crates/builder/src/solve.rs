@@ -20,6 +20,7 @@ use crate::event::{self, BuildEvent, PlannedStep, StepId};
 use crate::explain::Reason;
 use crate::journal::Journal;
 use crate::latch::{Latch, Permits};
+use crate::listing::Listings;
 use crate::metadata::{self, Scope};
 use crate::plan::{Base, Origin, Plan, Task};
 use crate::problem::Problem;
@@ -59,6 +60,7 @@ pub(crate) struct Solver<'a> {
     started: Mutex<BTreeSet<StepId>>,
     failure: Mutex<Option<BuildError>>,
     finished: Finished,
+    pub listings: Listings,
     executed: AtomicUsize,
     cached: AtomicUsize,
     /// Stages whose steps are in the resulting image.
@@ -130,6 +132,7 @@ impl<'a> Solver<'a> {
             started: Mutex::default(),
             failure: Mutex::default(),
             finished: Finished::new(plan.needed().len()),
+            listings: Listings::new(),
             executed: AtomicUsize::new(0),
             cached: AtomicUsize::new(0),
             final_stages: shared::final_stages(plan),

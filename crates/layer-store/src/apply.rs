@@ -18,6 +18,8 @@ use lbuild_oci::DiffId;
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
+use crate::hollow::{self, Token};
+use crate::listing::LISTED;
 use crate::whiteout::{DirectoryMark, Marks, Whiteout};
 use crate::{StoreError, directory};
 
@@ -33,6 +35,8 @@ pub(crate) struct Application<'a> {
     /// When each directory was changed last, for when nothing changes it any more.
     times: BTreeMap<Vec<u8>, (i64, u32)>,
     is_root_opaque: bool,
+    /// Marks the files of a listing.
+    listed_by: Option<Token>,
 }
 
 /// Why an entry was not made.
@@ -56,11 +60,16 @@ impl<'a> Application<'a> {
         marks: Marks,
         diff_id: &'a DiffId,
     ) -> Result<Self, StoreError> {
-        let mut application =
-            Self { root, below, marks, diff_id, parent: None, times: BTreeMap::new(), is_root_opaque: false };
+        let (parent, times, is_root_opaque, listed_by) = (None, BTreeMap::new(), false, None);
+        let mut application = Self { root, below, marks, diff_id, parent, times, is_root_opaque, listed_by };
         let header = directory_header(like);
         application.set_root(&header).map_err(|refusal| application.error(&header, refusal))?;
         Ok(application)
+    }
+
+    /// The same for the tar of a listing, if there is a token: its files become hollow.
+    pub fn listed_by(self, token: Option<Token>) -> Self {
+        Self { listed_by: token, ..self }
     }
 
     /// Makes all entries of the tar, as many as `limits` allow.
@@ -106,6 +115,9 @@ impl<'a> Application<'a> {
     ) -> Result<(), Refusal> {
         let mut header = header.clone();
         header.xattrs.retain(|name, _| !Marks::is_reserved_attribute(name));
+        let listed = self.listed_by.and_then(|token| Some((token, header.xattrs.remove(LISTED)?)));
+        let hollow = hollow::ATTRIBUTE.to_bytes();
+        header.xattrs.extend(listed.iter().map(|(token, listed)| (hollow.to_vec(), token.attribute(listed))));
         let name = OsStr::from_bytes(name);
         match &header.kind {
             EntryKind::CharDevice { major: 0, minor: 0 } => {
@@ -128,6 +140,9 @@ impl<'a> Application<'a> {
             let name = CString::new(name.as_bytes())?;
             let made = directory::open_at(parent, &name)?.ok_or(Errno::NOTDIR)?;
             marks.set_opaque(made)?;
+        }
+        if listed.is_some() && placed.refused_xattrs.iter().any(|name| name == hollow) {
+            return Err(Errno::NOTSUP.into());
         }
         if placed.replaced {
             // The open directory may be the one that was removed.

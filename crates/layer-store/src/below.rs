@@ -9,6 +9,7 @@ use rustix::io::{self, Errno};
 
 use crate::StoreError;
 use crate::directory;
+use crate::hollow::Token;
 
 type OpenView<'a> = dyn Fn() -> Result<OwnedFd, StoreError> + 'a;
 
@@ -19,13 +20,15 @@ pub(crate) struct Below<'a> {
     /// Opens the layers without the stubs; `None` if there are no stubs.
     open_layers: Option<&'a OpenView<'a>>,
     layers: OnceCell<OwnedFd>,
+    /// Where files may be hollow: what tells them.
+    pub hollow: Option<Token>,
 }
 
 impl<'a> Below<'a> {
     /// `full` is what the step saw. Where that holds stubs, `open_layers` opens what it would have
     /// seen without them.
-    pub fn new(full: Option<OwnedFd>, open_layers: Option<&'a OpenView<'a>>) -> Self {
-        Self { full, open_layers, layers: OnceCell::new() }
+    pub fn new(full: Option<OwnedFd>, open_layers: Option<&'a OpenView<'a>>, hollow: Option<Token>) -> Self {
+        Self { full, open_layers, layers: OnceCell::new(), hollow }
     }
 
     /// The tree with the stubs.

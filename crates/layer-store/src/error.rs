@@ -84,6 +84,12 @@ pub enum StoreError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// What a file holds that is below a step decides its result, and its layer was not fetched.
+    #[error("{path}: what it holds is not known without its layer")]
+    Hollow {
+        /// The file.
+        path: PathBuf,
+    },
     /// No blob of this digest is in the store.
     #[error("blob {0} is not in the store")]
     UnknownBlob(Digest),

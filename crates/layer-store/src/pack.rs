@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use lbuild_archive::{ArchiveError, EntryKind, Header, Writer};
-use lbuild_oci::{DiffId, HasherBeside};
+use lbuild_oci::{DiffId, Digest, HasherBeside};
 
 use crate::content::Content;
 use crate::seal::Sink;
@@ -15,7 +15,7 @@ use crate::{LayerEntry, LayerEntryKind, StoreError};
 
 /// Writes entries into a tar and computes its digest.
 pub(crate) struct TarSink<'a> {
-    writer: Writer<HashingWriter<'a>>,
+    writer: Writer<HashingWriter<&'a mut dyn Write>>,
     entries: u64,
 }
 
@@ -101,12 +101,26 @@ fn relative(path: &[u8]) -> PathBuf {
         .collect()
 }
 
-struct HashingWriter<'a> {
+/// Digests what is written to it, and hands it on if there is an output.
+pub(crate) struct HashingWriter<W> {
     hasher: HasherBeside,
-    output: Option<&'a mut dyn Write>,
+    output: Option<W>,
 }
 
-impl Write for HashingWriter<'_> {
+impl<W: Write> HashingWriter<W> {
+    /// Hands all on to `output`.
+    pub fn of(output: W) -> Self {
+        Self { hasher: HasherBeside::new(), output: Some(output) }
+    }
+
+    /// The output, and the digest and number of the bytes that it got.
+    pub fn into_parts(self) -> (Option<W>, Digest, u64) {
+        let size = self.hasher.written();
+        (self.output, self.hasher.finish(), size)
+    }
+}
+
+impl<W: Write> Write for HashingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.write_all(bytes)?;
         Ok(bytes.len())

@@ -19,6 +19,7 @@ use crate::StoreError;
 use crate::below::{Below, lower_stat};
 use crate::content::{self, Content};
 use crate::directory::{self, error};
+use crate::hollow::{self, Listed};
 use crate::whiteout::{self, DirectoryMark, Marks};
 
 /// Paths longer than the kernel's PATH_MAX could not be unpacked again; in a tar, a directory's has a
@@ -258,6 +259,11 @@ impl<'a> Walk<'a> {
         }
         let content =
             Content::open(level.directory.as_fd(), name, stat).map_err(|e| self.error("open", e))?;
+        if let Some(token) = self.below.and_then(|below| below.hollow)
+            && token.read(&content.file).map_err(|e| self.error("read", e))?.is_some()
+        {
+            return Err(StoreError::Hollow { path: directory::to_path(&self.path) });
+        }
         // Several names in the upper directory were made by the step: that is a change by itself.
         if !is_linked && self.is_same_file(level, name, stat, &content)? {
             return self.remove(level, name, AtFlags::empty());
@@ -292,10 +298,34 @@ impl<'a> Walk<'a> {
         stat: &Stat,
         content: &Content,
     ) -> Result<bool, StoreError> {
+        let token = self.below.and_then(|below| below.hollow);
+        let listed = hollow::listed_below(token, level.lower(), name).map_err(|e| self.error("read", e))?;
+        if let Some(listed) = listed {
+            return self.is_as_listed(level, name, stat, content, listed);
+        }
         let Some((lower, lower_stat)) = self.same_metadata(level, name, stat)? else { return Ok(false) };
         Content::open(lower, name, &lower_stat)
             .and_then(|lower| content.equals(&lower))
             .map_err(|e| self.error("read", e))
+    }
+
+    /// [`Walk::is_same_file`] for a file below that is hollow.
+    fn is_as_listed(
+        &self,
+        level: &Level,
+        name: &CStr,
+        stat: &Stat,
+        content: &Content,
+        listed: Listed,
+    ) -> Result<bool, StoreError> {
+        // A hollow file has no bytes.
+        let mut sized = *stat;
+        sized.st_size = 0;
+        let Some((lower, _)) = self.same_metadata(level, name, &sized)? else { return Ok(false) };
+        let capability = hollow::capability(lower, name).map_err(|e| self.error("read", e))?;
+        let is_same = listed.is_same(&content.file, stat).map_err(|e| self.error("read", e))?;
+        let unknown = || StoreError::Hollow { path: directory::to_path(&self.path) };
+        Ok(capability == content.capability && is_same.ok_or_else(unknown)?)
     }
 
     /// A symbolic link, a FIFO or a device.

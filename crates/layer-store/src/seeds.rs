@@ -16,6 +16,7 @@ use lbuild_oci::{ChainId, DiffId};
 use rustix::fs::{self, AtFlags, FileType, OFlags};
 
 use crate::error::OnPath;
+use crate::hollow::Depth;
 use crate::snapshots::lock;
 use crate::whiteout::Marks;
 use crate::{Store, StoreError, content, directory};
@@ -31,7 +32,7 @@ impl Store {
         if whiteouts.iter().all(|paths| paths.is_empty()) {
             return Ok(());
         }
-        let Some(tree) = self.tree(layers)? else { return Ok(()) };
+        let Some(tree) = self.tree(layers, Depth::Whole)? else { return Ok(()) };
         // Devices are what the memory takes and the disk does not.
         let marks = Marks::new(self.options.userxattr, false);
         for path in whiteouts.iter().flat_map(|paths| paths.iter()) {

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use crate::below::Below;
 use crate::copied::{self, CopiedTree};
 use crate::error::OnPath;
+use crate::hollow::{Depth, Token};
 use crate::overlay::{Lower, MAX_LOWERS, Overlay};
 use crate::pack::{Packed, TarSink};
 use crate::snapshots::lock;
@@ -48,6 +49,8 @@ pub struct ActiveSnapshot {
     stubs: Stubs,
     /// The tree, where it is none of an overlay.
     copied: Option<CopiedTree>,
+    /// Where files below may be hollow: what tells them.
+    pub(crate) hollow: Option<Token>,
     /// After `root`, whose mount must go first.
     workspace: Workspace,
 }
@@ -64,6 +67,8 @@ pub struct View {
 struct Stubs {
     below: Option<OwnedFd>,
     above: Option<OwnedFd>,
+    /// What the layers themselves may be.
+    depth: Depth,
 }
 
 impl ActiveSnapshot {
@@ -101,7 +106,13 @@ impl Stubs {
         let keep = |fd: Option<BorrowedFd<'_>>| {
             fd.map(|fd| fd.try_clone_to_owned().on("keep", "the mount points")).transpose()
         };
-        Ok(Self { below: keep(options.stubs)?, above: keep(options.overlay_stubs)? })
+        let (below, above) = (keep(options.stubs)?, keep(options.overlay_stubs)?);
+        Ok(Self { below, above, depth: Depth::Whole })
+    }
+
+    /// Without stubs, on layers of this depth.
+    fn none(depth: Depth) -> Self {
+        Self { depth, ..Self::default() }
     }
 
     fn is_empty(&self) -> bool {
@@ -161,6 +172,7 @@ impl Store {
                 parent: layers.to_vec(),
                 stubs,
                 copied: Some(copied),
+                hollow: None,
                 workspace,
             });
         }
@@ -171,7 +183,18 @@ impl Store {
         let writable = (workspace.upper(), workspace.work());
         let mount = self.merge(layers, &stubs, Some(writable), SOURCE)?;
         let (root, parent) = (Root::from_fd(mount), layers.to_vec());
-        Ok(ActiveSnapshot { root, parent, stubs, copied: None, workspace })
+        Ok(ActiveSnapshot { root, parent, stubs, copied: None, hollow: None, workspace })
+    }
+
+    /// A writable tree on top of `layers`, of each of which there is a snapshot or a hollow directory.
+    pub(crate) fn active_hollow(&self, layers: &[DiffId]) -> Result<ActiveSnapshot, StoreError> {
+        let stubs = Stubs::none(Depth::Hollow);
+        self.check_count(layers, &stubs)?;
+        let workspace = Workspace::new(&self.staging, false, &self.root_stat(layers)?)?;
+        let writable = (workspace.upper(), workspace.work());
+        let root = Root::from_fd(self.merge(layers, &stubs, Some(writable), SOURCE)?);
+        let hollow = Some(self.hollow.token());
+        Ok(ActiveSnapshot { root, parent: layers.to_vec(), stubs, copied: None, hollow, workspace })
     }
 
     /// The same writable tree anew, with what was written to it so far. A run uses up the mount of a tree;
@@ -183,7 +206,7 @@ impl Store {
         if let Some(copied) = &active.copied {
             return Ok(ActiveSnapshot { root: Root::from_fd(copied.open()?), ..active });
         }
-        let ActiveSnapshot { root, parent, stubs, copied, workspace } = active;
+        let ActiveSnapshot { root, parent, stubs, copied, hollow, workspace } = active;
         drop(root);
         // overlayfs refuses what was mounted `volatile` before, unless this is removed.
         let directory = AtFlags::REMOVEDIR;
@@ -199,7 +222,7 @@ impl Store {
         }
         let writable = (workspace.upper(), workspace.work());
         let mount = self.merge(&parent, &stubs, Some(writable), SOURCE)?;
-        Ok(ActiveSnapshot { root: Root::from_fd(mount), parent, stubs, copied, workspace })
+        Ok(ActiveSnapshot { root: Root::from_fd(mount), parent, stubs, copied, hollow, workspace })
     }
 
     /// A read-only tree of `layers`, bottom first, which are unpacked if they are not yet; without
@@ -241,7 +264,7 @@ impl Store {
         options: &CommitOptions,
     ) -> Result<Option<Layer>, StoreError> {
         active.upper()?;
-        let ActiveSnapshot { root, parent, stubs, copied, workspace } = active;
+        let ActiveSnapshot { root, parent, stubs, copied, hollow: _, workspace } = active;
         drop(root);
         workspace.restore_root()?;
         if directory::is_empty(workspace.upper()).on("read", "the upper directory")? {
@@ -303,7 +326,8 @@ impl Store {
             Some(copied) => Some(copied.open_reference()?),
             None => self.look(parent, stubs)?,
         };
-        let below = Below::new(full, open_layers);
+        let hollow = stubs.depth.is_hollow().then(|| self.hollow.token());
+        let below = Below::new(full, open_layers, hollow);
         let mut watch = Watch { cancelled, bytes: 0 };
         let mut sink = TarSink::new(Some(&mut watch));
         seal::seal(workspace.upper(), &below, self.marks, options.latest_mtime, &mut sink)?;
@@ -319,9 +343,8 @@ impl Store {
                 rustix::fs::openat(one, c".", flags, Mode::empty()).map(Some).on("open", "the mount points")
             }
             ([_], None, None) => {
-                let known = self.snapshots.known();
-                let path = known.path(&self.snapshots.chains(layers)[0]);
-                path.map(|path| directory::open(path).on("open", path)).transpose()
+                let path = self.directory_of(&self.snapshots.chains(layers)[0], stubs.depth);
+                path.map(|path| directory::open(&path).on("open", path)).transpose()
             }
             _ => self.merge(layers, stubs, None, SOURCE).map(Some),
         }
@@ -345,12 +368,11 @@ impl Store {
             return self.union(layers, stubs, unions);
         }
         let chains = self.snapshots.chains(layers);
-        let known = self.snapshots.known();
         let mut lowers: Vec<Lower<'_>> = Vec::with_capacity(layers.len() + 2);
         lowers.extend(stubs.below.as_ref().map(|stubs| Lower::Fd(stubs.as_fd())));
         for (chain, layer) in chains.iter().zip(layers) {
-            let path = known.path(chain).ok_or(StoreError::UnknownLayer(*layer))?;
-            lowers.push(Lower::Path(path.to_owned()));
+            let path = self.directory_of(chain, stubs.depth).ok_or(StoreError::UnknownLayer(*layer))?;
+            lowers.push(Lower::Path(path));
         }
         lowers.extend(stubs.above.as_ref().map(|stubs| Lower::Fd(stubs.as_fd())));
         let wanted = if writable.is_some() { 1 } else { 2 };
@@ -404,10 +426,17 @@ impl Store {
 
     /// What the root of a new tree begins as: what the topmost layer's is.
     pub(crate) fn root_stat(&self, layers: &[DiffId]) -> Result<Stat, StoreError> {
-        let known = self.snapshots.known();
         let top = self.snapshots.chains(layers).pop();
-        let path = top.as_ref().and_then(|chain| known.path(chain)).unwrap_or(&self.empty[0]);
-        rustix::fs::stat(path).on("read", path)
+        // The root of a hollow directory is what the whole one's would be.
+        let path = top.and_then(|chain| self.directory_of(&chain, Depth::Hollow));
+        let path = path.unwrap_or_else(|| self.empty[0].clone());
+        rustix::fs::stat(&path).on("read", path)
+    }
+
+    /// The directory of a snapshot that is there, or of one that may be hollow.
+    fn directory_of(&self, chain: &ChainId, depth: Depth) -> Option<PathBuf> {
+        let whole = self.snapshots.known().path(chain).map(PathBuf::from);
+        whole.or_else(|| self.hollow.path(chain).filter(|_| depth.is_hollow()))
     }
 
     /// Makes the snapshot of the stack `layers`, whose top is in `workspace`.
@@ -438,7 +467,7 @@ impl Store {
     }
 
     /// The merged tree of some layers, which are there, for what lies below another.
-    pub(crate) fn tree(&self, layers: &[DiffId]) -> Result<Option<Root>, StoreError> {
-        Ok(self.look(layers, &Stubs::default())?.map(Root::from_fd))
+    pub(crate) fn tree(&self, layers: &[DiffId], depth: Depth) -> Result<Option<Root>, StoreError> {
+        Ok(self.look(layers, &Stubs::none(depth))?.map(Root::from_fd))
     }
 }

@@ -14,6 +14,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::cache::CacheRecord;
 use crate::error::OnPath;
 use crate::fetch::Fetcher;
+use crate::hollow::Hollow;
 use crate::layout::Layout;
 use crate::lock::{Looking, StoreLock};
 use crate::overlay::{Lower, Overlay};
@@ -77,6 +78,8 @@ pub struct Store {
     /// that failed meanwhile.
     disk: File,
     pub(crate) snapshots: Snapshots,
+    /// Directories of layers that are elsewhere.
+    pub(crate) hollow: Hollow,
     pub(crate) pending: Mutex<Pending>,
     /// Layers whose records were read.
     pub(crate) layers: Mutex<HashMap<DiffId, Layer>>,
@@ -177,6 +180,7 @@ impl Store {
             staging,
             disk,
             snapshots: Snapshots::default(),
+            hollow: Hollow::new(),
             pending: Mutex::default(),
             layers: Mutex::default(),
             fetcher: OnceLock::new(),

@@ -1,12 +1,13 @@
 //! Makes the snapshots that are missing.
 
-use std::io::{ErrorKind, PipeWriter, Write};
+use std::io::{ErrorKind, PipeReader, PipeWriter, Write};
 
-use lbuild_archive::ArchiveError;
+use lbuild_archive::{ArchiveError, Reader};
 use lbuild_oci::{ChainId, DiffId};
 
 use crate::apply::Application;
 use crate::error::OnPath;
+use crate::hollow::Depth;
 use crate::snapshots::lock;
 use crate::staging::Scratch;
 use crate::{Store, StoreError, directory};
@@ -50,27 +51,47 @@ impl Store {
         let Some((diff_id, below)) = layers.split_last() else {
             return self.staging.directory();
         };
-        let tree = self.tree(below)?;
+        self.apply_on(below, Depth::Whole, diff_id, produce)
+    }
+
+    /// The hollow directory of a layer that lies on `below`, as its listing has it.
+    pub(crate) fn apply_listing(&self, below: &[DiffId], listing: &DiffId) -> Result<Scratch, StoreError> {
+        self.apply_on(below, Depth::Hollow, listing, |output| {
+            self.write_layer_tar(listing, output).map(|_| ())
+        })
+    }
+
+    /// Hands over the layer's tar, entry by entry. It is verified when all is read.
+    pub(crate) fn read_layer_tar(
+        &self,
+        diff_id: &DiffId,
+        consume: &mut dyn FnMut(&mut Reader<PipeReader>) -> Result<(), ArchiveError>,
+    ) -> Result<(), StoreError> {
+        let produce = |output: &mut dyn Write| self.write_layer_tar(diff_id, output).map(|_| ());
+        piped(diff_id, produce, |reader| {
+            let mut reader = Reader::new(reader, self.layer_limits());
+            let failed = |source| StoreError::ReadLayer { diff_id: *diff_id, source };
+            consume(&mut reader).map_err(failed)?;
+            reader.finish().map_err(failed)
+        })
+    }
+
+    fn apply_on(
+        &self,
+        below: &[DiffId],
+        depth: Depth,
+        diff_id: &DiffId,
+        produce: impl FnOnce(&mut dyn Write) -> Result<(), StoreError> + Send,
+    ) -> Result<Scratch, StoreError> {
+        let tree = self.tree(below, depth)?;
         let scratch = self.staging.directory()?;
         let target = directory::open(scratch.path()).on("open", scratch.path())?;
         let root = self.root_stat(below)?;
-        let (mut reader, writer) = std::io::pipe().on("create", "a pipe")?;
-        // A small pipe works as well.
-        let _ = rustix::pipe::fcntl_setpipe_size(&writer, PIPE_BYTES);
-        std::thread::scope(|scope| {
-            let producer = scope.spawn(move || produce_into(writer, produce));
-            let application = Application::new(target, &root, tree.as_ref(), self.marks, diff_id);
-            let applied = application
-                .and_then(|application| application.run(&mut reader, &self.layer_limits()))
-                // The producer ends only when all it writes is taken.
-                .and_then(|()| drain(&mut reader, diff_id));
-            drop(reader);
-            let produced = producer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            match (applied, produced) {
-                // The reason why the tar was cut short says more than that it was.
-                (_, Err(error)) if !is_broken_pipe(&error) => Err(error),
-                (applied, _) => applied,
-            }
+        let token = depth.is_hollow().then(|| self.hollow.token());
+        piped(diff_id, produce, |mut reader| {
+            let application = Application::new(target, &root, tree.as_ref(), self.marks, diff_id)?;
+            application.listed_by(token).run(&mut reader, &self.layer_limits())?;
+            Ok(reader)
         })?;
         Ok(scratch)
     }
@@ -92,6 +113,28 @@ impl Store {
         self.snapshots.stage(&self.layout, *chain, directory);
         Ok(())
     }
+}
+
+/// Has one thread write what this one reads; `consume` gives back the reader, so that all is taken.
+fn piped(
+    diff_id: &DiffId,
+    produce: impl FnOnce(&mut dyn Write) -> Result<(), StoreError> + Send,
+    consume: impl FnOnce(PipeReader) -> Result<PipeReader, StoreError>,
+) -> Result<(), StoreError> {
+    let (reader, writer) = std::io::pipe().on("create", "a pipe")?;
+    // A small pipe works as well.
+    let _ = rustix::pipe::fcntl_setpipe_size(&writer, PIPE_BYTES);
+    std::thread::scope(|scope| {
+        let producer = scope.spawn(move || produce_into(writer, produce));
+        // The producer ends only when all it writes is taken.
+        let consumed = consume(reader).and_then(|mut reader| drain(&mut reader, diff_id));
+        let produced = producer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        match (consumed, produced) {
+            // The reason why the tar was cut short says more than that it was.
+            (_, Err(error)) if !is_broken_pipe(&error) => Err(error),
+            (consumed, _) => consumed,
+        }
+    })
 }
 
 fn produce_into(

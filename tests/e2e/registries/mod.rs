@@ -4,6 +4,7 @@ mod access;
 mod cache;
 mod cache_faults;
 mod faults;
+mod lazy;
 mod mirrors;
 mod other_tools;
 mod pull;

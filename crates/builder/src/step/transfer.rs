@@ -21,6 +21,7 @@ use crate::download::{self, Download, DownloadFlags};
 use crate::event::BuildEvent;
 use crate::explain::ListedFile;
 use crate::key::Key;
+use crate::listing::check_owner_files;
 use crate::plan::Origin;
 use crate::problem::Problem;
 use crate::solve::{Executed, Solver, Step, StepPlace};
@@ -319,15 +320,25 @@ fn apply(
         prepared.list(solver.build.contexts.memo(), visit, &|| solver.build.cancel.is_cancelled())
     };
     let shown = Some(noted(key.clone(), state, transfer));
-    let step = Step { place, key: key.clone(), shown, history, files: Some(&list) };
+    let step = || Step {
+        place,
+        key: key.clone(),
+        shown: shown.clone(),
+        history: history.clone(),
+        files: Some(&list),
+    };
+    let execute = |active: ActiveSnapshot| {
+        check_owner_files(&active, transfer.owner.as_deref().unwrap_or_default())?;
+        let owner = owner(solver, active.root(), transfer).map_err(|problem| problem.at(place.span))?;
+        write(solver, place, transfer, &prepared, owner, active)
+    };
     if transfer.is_linked() {
-        linked(solver, state, transfer, &tree, step)?;
+        linked(solver, state, transfer, &tree, step())?;
+    } else if transfer.unpack == Unpack::Never {
+        solver.shallow_step(state, &step, &execute)?;
     } else {
-        solver.step(state, step, |state| {
-            let active = solver.build.store.prepare(&state.layers, &PrepareOptions::default())?;
-            let owner = owner(solver, active.root(), transfer).map_err(|problem| problem.at(place.span))?;
-            write(solver, place, transfer, &prepared, owner, active)
-        })?;
+        // An archive may link to files that are there.
+        solver.step(state, step(), |state| execute(solver.whole_tree(&state.layers)?))?;
     }
     if let Some(quick) = quick {
         solver.alias(place.stage, &key, quick, &below);
@@ -352,10 +363,17 @@ fn linked(
         return Ok(());
     }
     let at = |problem: Problem| problem.at(place.span);
-    let base = solver.build.store.view(&state.layers)?;
-    let landing = Landing::find(base.root(), &state.workdir(), &transfer.destination)
-        .map_err(|error| at(Problem::from(error)))?;
-    let owner = owner(solver, base.root(), transfer).map_err(at)?;
+    let look = |base: &Root| -> Result<_, BuildError> {
+        let landing = Landing::find(base, &state.workdir(), &transfer.destination)
+            .map_err(|error| at(Problem::from(error)))?;
+        Ok((landing, owner(solver, base, transfer).map_err(at)?))
+    };
+    let named = transfer.owner.as_deref().unwrap_or_default();
+    let hollow = solver.hollow_tree(&state.layers)?;
+    let (landing, owner) = match hollow.filter(|active| check_owner_files(active, named).is_ok()) {
+        Some(active) => look(active.root()),
+        None => look(solver.whole_view(&state.layers)?.root()),
+    }?;
     let workdir = state.workdir();
     let spot = Spot { destination: &landing.destination, workdir: &workdir, owner };
     let failed = |error: CopyError| failed(error, transfer, place.span);

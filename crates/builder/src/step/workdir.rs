@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use lbuild_layer_store::{ActiveSnapshot, PrepareOptions};
+use lbuild_layer_store::ActiveSnapshot;
 use rustix::fs::{AtFlags, Gid, Mode, Uid, chownat};
 
 use crate::BuildError;
 use crate::key::Key;
+use crate::listing::check_owner_files;
 use crate::path::absolute;
 use crate::problem::Problem;
 use crate::solve::{Solver, Step, StepPlace};
@@ -37,11 +38,11 @@ pub(crate) fn workdir(
         key = key.with("user", &user);
     }
     let history = format!("WORKDIR {written}");
-    let step = Step { place, key, shown: None, history, files: None };
-    solver.step(state, step, |state| {
-        let active = solver.build.store.prepare(&state.layers, &PrepareOptions::default())?;
+    let step = || Step { place, key: key.clone(), shown: None, history: history.clone(), files: None };
+    solver.shallow_step(state, &step, &|active| {
+        check_owner_files(&active, &user)?;
         make(&active, Path::new(&directory), &user).map_err(|problem| problem.about(word).at(place.span))?;
-        Ok(active)
+        Ok(active.into())
     })
 }
 
