@@ -3,6 +3,7 @@
 //! It covers what a copy would take over: names, kinds, modes, owners, link targets, device numbers,
 //! file capabilities and content. Never times.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -20,6 +21,7 @@ use crate::error::ContextError;
 use crate::memo::DigestMemo;
 use crate::metadata::{self, Kind, Metadata};
 use crate::select::{Pick, Selection};
+use crate::trail::Trail;
 use crate::tree::SourceTree;
 use crate::walk::{Entry, unreadable};
 
@@ -107,23 +109,15 @@ impl Selection {
         let files = Files { tree, memo, is_cancelled };
         for pick in &self.picks {
             let mut entries = self.entries(tree, pick)?;
-            let (mut ahead, mut behind) = (Cursor::new(pick), Cursor::new(pick));
+            let mut cursor = Cursor::new(pick);
             loop {
                 let mut batch = Vec::new();
-                let mut unknown = Vec::new();
                 while batch.len() < BATCH
                     && let Some(entry) = entries.next()?
                 {
-                    let path = ahead.enter(&entry);
-                    let digest = match entry.metadata.kind {
-                        Kind::File => memo.get(&entry.metadata),
-                        _ => None,
-                    };
-                    if entry.metadata.kind == Kind::File && digest.is_none() {
-                        unknown.push((batch.len(), path.to_owned()));
-                    }
-                    batch.push((entry, digest.unwrap_or(Digest::of([]))));
+                    batch.push((entry, Digest::of([])));
                 }
+                let unknown = files.recall(&mut batch, &cursor);
                 if is_cancelled() {
                     return Err(ContextError::Interrupted);
                 }
@@ -131,7 +125,7 @@ impl Selection {
                     batch[index].1 = digest;
                 }
                 for (entry, digest) in &batch {
-                    let path = behind.enter(entry);
+                    let path = cursor.enter(entry);
                     let target;
                     let content = match entry.metadata.kind {
                         Kind::File => Content::File(digest),
@@ -167,26 +161,22 @@ enum Content<'a> {
 }
 
 /// The path of the entry that a loop over a pick's entries is at.
-struct Cursor {
-    path: PathBuf,
-    depth: usize,
-}
+#[derive(Clone)]
+struct Cursor(Trail);
 
 impl Cursor {
     fn new(pick: &Pick) -> Self {
-        Self { path: pick.path.clone(), depth: 0 }
+        Self(Trail::new(&pick.path))
     }
 
     fn enter(&mut self, entry: &Entry) -> &Path {
-        while self.depth > 0 && self.depth >= entry.depth {
-            self.path.pop();
-            self.depth -= 1;
+        while self.0.depth() > 0 && self.0.depth() >= entry.depth {
+            self.0.pop();
         }
         if entry.depth > 0 {
-            self.path.push(&entry.name);
-            self.depth = entry.depth;
+            self.0.push(&entry.name);
         }
-        &self.path
+        self.0.path()
     }
 }
 
@@ -231,6 +221,36 @@ struct Files<'a> {
 }
 
 impl Files<'_> {
+    /// Fills in the digests that the memo knows, and returns the number and path of each other file. The
+    /// cursor stands before the first entry.
+    fn recall(&self, batch: &mut [(Cow<'_, Entry>, Digest)], cursor: &Cursor) -> Vec<(usize, PathBuf)> {
+        let metadata = batch.iter().map(|(entry, _)| &entry.metadata);
+        let files: Vec<_> = metadata.filter(|metadata| metadata.kind == Kind::File).collect();
+        let mut known = self.memo.get_all(&files).into_iter();
+        let mut missing = Vec::new();
+        for (index, (entry, digest)) in batch.iter_mut().enumerate() {
+            let is_file = entry.metadata.kind == Kind::File;
+            match is_file.then(|| known.next().flatten()) {
+                Some(Some(found)) => *digest = found,
+                Some(None) => missing.push(index),
+                None => {}
+            }
+        }
+        if missing.is_empty() {
+            return Vec::new();
+        }
+        let mut cursor = cursor.clone();
+        let mut missing = missing.into_iter().peekable();
+        let mut unknown = Vec::new();
+        for (index, (entry, _)) in batch.iter().enumerate() {
+            let path = cursor.enter(entry);
+            if missing.next_if_eq(&index).is_some() {
+                unknown.push((index, path.to_owned()));
+            }
+        }
+        unknown
+    }
+
     /// Reads files, several at a time, and returns their digests with the numbers given.
     fn read_all(&self, files: &[(usize, PathBuf)]) -> Result<Vec<(usize, Digest)>, ContextError> {
         let next = AtomicUsize::new(0);

@@ -9,6 +9,7 @@
 //!
 //! Source: <https://docs.docker.com/build/concepts/context/>
 
+mod ahead;
 mod aside;
 mod clean;
 mod context;
@@ -20,12 +21,14 @@ mod list;
 mod listing;
 mod memo;
 mod metadata;
+mod names;
 mod pattern;
 mod patterns;
 mod program;
 pub mod remote;
 mod select;
 mod stream;
+mod trail;
 mod tree;
 mod walk;
 

@@ -9,7 +9,8 @@ use crate::context::Context;
 use crate::error::ContextError;
 use crate::ignore::Reason;
 use crate::metadata::Metadata;
-use crate::walk::{sorted_names, unreadable};
+use crate::names::Names;
+use crate::walk::unreadable;
 
 /// One file of a context's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +52,7 @@ impl Context {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
         let open = self.root().open_at(directory, flags, Mode::empty());
         let open = open.map_err(|source| unreadable(directory, source))?;
-        for name in sorted_names(&open).map_err(|source| unreadable(directory, source))? {
+        for name in Names::sorted(&open).map_err(|source| unreadable(directory, source))? {
             let path = directory.join(&name);
             let metadata = match fs::statat(&open, &name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) => Metadata::of(&stat),

@@ -14,6 +14,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lbuild_oci::{Digest, Hasher};
@@ -31,6 +32,10 @@ const GRAIN: Duration = Duration::from_secs(3);
 
 /// Records kept, those used longest ago dropped first: 50 MB.
 const MAX_RECORDS: usize = 1_000_000;
+
+/// How often a place is guessed anew by the key that stands at it. The first guess is off by about the root of
+/// the number of records, each further one by the root of that.
+const REFINEMENTS: usize = 2;
 
 /// New records that are kept apart before they are sorted in.
 const MAX_RECENT: usize = 50_000;
@@ -72,6 +77,13 @@ struct Known {
     day: u16,
 }
 
+/// A digest that was looked up.
+struct Found {
+    digest: Digest,
+    /// Of its record, if that is sorted in.
+    place: Option<usize>,
+}
+
 /// Records in the order of their keys, each key once.
 #[derive(Debug, Default)]
 struct Records {
@@ -97,20 +109,14 @@ impl DigestMemo {
         Self { path: Some(path), state: Mutex::new(state) }
     }
 
-    /// The digest recorded for a file in this state.
-    pub fn get(&self, metadata: &Metadata) -> Option<Digest> {
-        let key = key(metadata);
+    /// The digests recorded for files in these states. Many are looked up by several threads.
+    pub fn get_all(&self, files: &[&Metadata]) -> Vec<Option<Digest>> {
         let state = &mut *self.state();
-        if let Some(known) = state.recent.get(&key) {
-            return Some(known.digest);
+        let found = state.find_all(files);
+        for place in found.iter().flatten().filter_map(|found| found.place) {
+            state.use_today(place);
         }
-        let record = state.known.find(&key)?;
-        let Known { digest, day } = decode(record);
-        if day != state.today {
-            *record = encode(&key, &Known { digest, day: state.today });
-            state.has_changed = true;
-        }
-        Some(digest)
+        found.into_iter().map(|found| found.map(|found| found.digest)).collect()
     }
 
     /// Records the digest of a file that was in this state before `read_at`, when reading it began, and
@@ -159,7 +165,46 @@ impl DigestMemo {
     }
 }
 
+/// As many lookups are worth a thread.
+const LOOKUPS: usize = 1024;
+
 impl State {
+    /// Looks keys up, by several threads if there are many.
+    fn find_all(&self, files: &[&Metadata]) -> Vec<Option<Found>> {
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(files.len() / LOOKUPS);
+        if threads <= 1 {
+            return self.find_some(files);
+        }
+        thread::scope(|scope| {
+            let chunks = files.chunks(files.len().div_ceil(threads));
+            let threads: Vec<_> = chunks.map(|chunk| scope.spawn(|| self.find_some(chunk))).collect();
+            let join = |thread: thread::ScopedJoinHandle<'_, _>| -> Vec<_> {
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            threads.into_iter().flat_map(join).collect()
+        })
+    }
+
+    fn find_some(&self, files: &[&Metadata]) -> Vec<Option<Found>> {
+        let keys: Vec<Key> = files.iter().map(|metadata| key(metadata)).collect();
+        let places = self.known.find_all(&keys);
+        let found = |(key, place): (&Key, Option<usize>)| match self.recent.get(key) {
+            Some(known) => Some(Found { digest: known.digest, place: None }),
+            None => Some(Found { digest: decode(self.known.all.get(place?)?).digest, place }),
+        };
+        keys.iter().zip(places).map(found).collect()
+    }
+
+    /// Notes that a record was used today.
+    fn use_today(&mut self, place: usize) {
+        let Some(record) = self.known.all.get_mut(place) else { return };
+        let known = decode(record);
+        if known.day != self.today {
+            *record = encode(&key_of(record), &Known { day: self.today, ..known });
+            self.has_changed = true;
+        }
+    }
+
     /// Sorts the recent records in.
     fn settle(&mut self) {
         self.known.add(self.recent.drain().map(|(key, known)| encode(&key, &known)));
@@ -169,8 +214,10 @@ impl State {
     fn take_over(&mut self, file: File) {
         if let Ok(others) = Records::read(file) {
             let known = &mut self.known;
-            let unknown: Vec<_> =
-                others.all.into_iter().filter(|record| known.find(&key_of(record)).is_none()).collect();
+            let keys: Vec<_> = others.all.iter().map(key_of).collect();
+            let found = known.find_all(&keys);
+            let others = others.all.into_iter().zip(found).filter(|(_, found)| found.is_none());
+            let unknown: Vec<_> = others.map(|(record, _)| record).collect();
             self.known.add(unknown.into_iter());
         }
     }
@@ -212,25 +259,42 @@ impl Records {
         file.write_all(hasher.finish().as_bytes())
     }
 
-    /// The record of a key. Keys are spread evenly, so that it is near where its first bytes point to.
-    fn find(&mut self, key: &Key) -> Option<&mut [u8; RECORD_BYTES]> {
+    /// The places of records, by their keys. Keys are spread evenly, so that a record is near where its first
+    /// bytes point to, and nearer to where the distance from what is found there points to. All are guessed
+    /// side by side: the memory answers many questions in the time of one.
+    fn find_all(&self, keys: &[Key]) -> Vec<Option<usize>> {
         let count = self.all.len();
-        let wanted = (u128::from(beginning(key)) * count as u128) >> 64;
-        let guess = usize::try_from(wanted).unwrap_or(0);
+        let Some(last) = count.checked_sub(1) else { return vec![None; keys.len()] };
+        let places = |distance: i128| distance.saturating_mul(count as i128) >> 64;
+        let clamp = |guess: i128| usize::try_from(guess).unwrap_or(0).min(last);
+        let wanted: Vec<i128> = keys.iter().map(|key| i128::from(beginning(key))).collect();
+        let mut guesses: Vec<usize> = wanted.iter().map(|wanted| clamp(places(*wanted))).collect();
+        for _ in 0..REFINEMENTS {
+            for (guess, wanted) in guesses.iter_mut().zip(&wanted) {
+                let found = i128::from(beginning(&key_of(&self.all[*guess])));
+                *guess = clamp(*guess as i128 + places(wanted - found));
+            }
+        }
+        keys.iter().zip(guesses).map(|(key, guess)| self.find_near(key, guess)).collect()
+    }
+
+    /// The place of a key's record, which is probably near `guess`.
+    fn find_near(&self, key: &Key, guess: usize) -> Option<usize> {
+        let count = self.all.len();
         let (mut low, mut high) = (guess, guess);
-        let mut step = 16;
+        let mut step = 2;
         while low > 0 && key_of(&self.all[low]) > *key {
             low = low.saturating_sub(step);
             step *= 2;
         }
-        step = 16;
+        step = 2;
         while high < count && key_of(&self.all[high]) < *key {
             high = (high + step).min(count);
             step *= 2;
         }
         let high = (high + 1).min(count);
         let found = self.all.get(low..high)?.binary_search_by(|record| key_of(record).cmp(key)).ok()?;
-        self.all.get_mut(low + found)
+        Some(low + found)
     }
 
     /// Adds records.
@@ -338,13 +402,10 @@ mod tests {
         for count in [0, 1, 2, 17, 5000] {
             let mut records = Records::default();
             records.add((0..count).map(|number| record(number, 1)).collect::<Vec<_>>().into_iter());
-            for number in 0..count {
-                let wanted = record(number, 1);
-                assert_eq!(records.find(&key_of(&wanted)).copied(), Some(wanted), "{number} of {count}");
-            }
-            for other in [key_of(&record(count, 1)), [0; KEY_BYTES], [0xff; KEY_BYTES]] {
-                assert_eq!(records.find(&other), None, "{count}");
-            }
+            let all: Vec<_> = (0..count).map(|number| record(number, 1)).collect();
+            assert_eq!(found(&records, &all), all.iter().copied().map(Some).collect::<Vec<_>>(), "{count}");
+            let others = [key_of(&record(count, 1)), [0; KEY_BYTES], [0xff; KEY_BYTES]];
+            assert_eq!(records.find_all(&others), [None; 3], "{count}");
         }
     }
 
@@ -356,10 +417,15 @@ mod tests {
             key[KEY_BYTES - 1] = last;
             encode(&key, &Known { digest: Digest::of([last]), day: 1 })
         };
-        records.add((0..=255).map(same).collect::<Vec<_>>().into_iter());
-        for last in 0..=255 {
-            assert_eq!(records.find(&key_of(&same(last))).copied(), Some(same(last)));
-        }
+        let all: Vec<_> = (0..=255).map(same).collect();
+        records.add(all.clone().into_iter());
+        assert_eq!(found(&records, &all), all.into_iter().map(Some).collect::<Vec<_>>());
+    }
+
+    /// What is found by the keys of records.
+    fn found(records: &Records, wanted: &[[u8; RECORD_BYTES]]) -> Vec<Option<[u8; RECORD_BYTES]>> {
+        let keys: Vec<_> = wanted.iter().map(key_of).collect();
+        records.find_all(&keys).into_iter().map(|place| records.all.get(place?).copied()).collect()
     }
 
     #[test]

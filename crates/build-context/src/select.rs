@@ -16,9 +16,10 @@ use crate::error::ContextError;
 use crate::glob::{Glob, has_wildcards};
 use crate::listing::Listing;
 use crate::metadata::Metadata;
+use crate::names::Names;
 use crate::patterns::Patterns;
 use crate::tree::SourceTree;
-use crate::walk::{Filter, sorted_names, unreadable};
+use crate::walk::{Filter, unreadable};
 
 /// As many entries of one selection are kept in memory; a selection that has more is walked again
 /// whenever it is needed.
@@ -161,7 +162,7 @@ fn match_below(
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
     let open = tree.root().open_at(directory, flags, Mode::empty());
     let open = open.map_err(|source| unreadable(directory, source))?;
-    for name in sorted_names(&open).map_err(|source| unreadable(directory, source))? {
+    for name in Names::sorted(&open).map_err(|source| unreadable(directory, source))? {
         if !glob.matches(name.as_encoded_bytes()) {
             continue;
         }

@@ -153,13 +153,13 @@ fn a_file_that_just_changed_is_not_remembered() {
     let memo = DigestMemo::new();
     let state = settled(&folder, "a");
     memo.insert(&state, SystemTime::now(), Digest::of("a"));
-    assert_eq!(memo.get(&state), None);
+    assert_eq!(memo.get_all(&[&state])[0], None);
     memo.insert(&state, later(), Digest::of("a"));
-    assert_eq!(memo.get(&state), Some(Digest::of("a")));
+    assert_eq!(memo.get_all(&[&state])[0], Some(Digest::of("a")));
     // Nor is one whose times lie in the future.
     File::open(folder.path().join("a")).unwrap().set_modified(later()).unwrap();
     memo.insert(&settled(&folder, "a"), SystemTime::now(), Digest::of("a"));
-    assert_eq!(memo.get(&settled(&folder, "a")), None);
+    assert_eq!(memo.get_all(&[&settled(&folder, "a")])[0], None);
 }
 
 #[test]
@@ -174,7 +174,10 @@ fn a_memo_is_kept_in_its_file() {
     first.save().unwrap();
     second.save().unwrap();
     let both = DigestMemo::open(&path);
-    assert_eq!((both.get(&a), both.get(&b)), (Some(Digest::of("a")), Some(Digest::of("b"))));
+    assert_eq!(
+        (both.get_all(&[&a])[0], both.get_all(&[&b])[0]),
+        (Some(Digest::of("a")), Some(Digest::of("b")))
+    );
     // Nothing lies around.
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
 }
@@ -192,9 +195,9 @@ fn a_damaged_memo_counts_as_empty() {
         let mut bad = good.clone();
         bad[index] ^= 0x10;
         fs::write(&path, &bad).unwrap();
-        assert_eq!(DigestMemo::open(&path).get(&state), None, "byte {index}");
+        assert_eq!(DigestMemo::open(&path).get_all(&[&state])[0], None, "byte {index}");
         fs::write(&path, &good[..index]).unwrap();
-        assert_eq!(DigestMemo::open(&path).get(&state), None, "{index} bytes");
+        assert_eq!(DigestMemo::open(&path).get_all(&[&state])[0], None, "{index} bytes");
     }
     // It is replaced by the next that is saved.
     let memo = DigestMemo::open(&path);

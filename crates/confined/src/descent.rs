@@ -48,7 +48,15 @@ impl Descent {
     /// # Errors
     /// As openat(2); `ENOTDIR` or `ELOOP` if it is none.
     pub fn open(&self, name: &OsStr) -> io::Result<OwnedFd> {
-        Ok(fs::openat(self.directory(), name, DIRECTORY, Mode::empty())?)
+        Self::open_in(self.directory(), name)
+    }
+
+    /// Opens the directory `name` of `directory`, as [`Descent::open`] does of the one that it is in.
+    ///
+    /// # Errors
+    /// As [`Descent::open`].
+    pub fn open_in(directory: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {
+        Ok(fs::openat(directory, name, DIRECTORY, Mode::empty())?)
     }
 
     /// Goes down into `directory`, which is `name` in this directory.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
 
-use crate::walk::sorted_names;
+use crate::names::Names;
 
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -25,7 +25,7 @@ pub(super) fn settle(folder: &Path, mtime: Option<i64>) -> io::Result<()> {
 }
 
 fn directory(open: &OwnedFd, times: Option<&Timestamps>) -> io::Result<()> {
-    for name in sorted_names(open)? {
+    for name in Names::sorted(open)? {
         let stat = fs::statat(open, &name, AtFlags::SYMLINK_NOFOLLOW)?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => directory(&fs::openat(open, &name, DIRECTORY, Mode::empty())?, times)?,
