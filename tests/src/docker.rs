@@ -1,12 +1,13 @@
 //! Real Dockers, which `cargo xtask test` starts for the tests.
 
 use std::ffi::OsStr;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::Run;
+use crate::{Registry, Run};
 
 /// A client of the tests' own daemon. The daemon has no bridge: containers run without network.
 #[derive(Debug)]
@@ -51,6 +52,21 @@ impl Docker {
     /// The daemon's address, as `DOCKER_HOST` has it.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// The registry whose content is in `folder`, as the daemon sees it, in whose network there is no
+    /// other machine: a process of its own that serves the same folder.
+    #[track_caller]
+    pub fn registry(&self, folder: &Path) -> Registry {
+        Registry::within(self.process(), folder)
+    }
+
+    /// The daemon's process id.
+    fn process(&self) -> u32 {
+        let socket = self.host.strip_prefix("unix://").expect("the tests' daemon has a socket");
+        let stream = UnixStream::connect(socket).unwrap();
+        let peer = rustix::net::sockopt::socket_peercred(&stream).unwrap();
+        peer.pid.as_raw_nonzero().get().cast_unsigned()
     }
 
     /// Runs a `docker` command to its end.

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use crate::Run;
+
 /// The workspace's folder.
 pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -14,8 +16,28 @@ pub fn lbuild_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| match std::env::var_os("LBUILD_BIN") {
         Some(path) => path.into(),
-        None => build(),
+        None => build("build", &[]),
     })
+}
+
+/// The binary under test as one static file, as it is released; linked now where that is not what is
+/// tested.
+pub fn static_lbuild() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let file = lbuild_binary();
+        if is_static(file) {
+            file.to_owned()
+        } else {
+            build("rustc", &["--", "-Ctarget-feature=+crt-static"])
+        }
+    })
+}
+
+/// Whether no program interpreter, the dynamic linker, is to load it.
+fn is_static(file: &Path) -> bool {
+    let run = Run::of(Command::new("readelf").arg("--program-headers").arg(file)).success();
+    !run.text().contains("INTERP")
 }
 
 /// A gzipped tar of a real Debian's root file system.
@@ -39,12 +61,13 @@ fn fixture(name: &str) -> PathBuf {
     file
 }
 
-fn build() -> PathBuf {
+fn build(command: &str, arguments: &[&str]) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
     let output = Command::new(cargo)
         .current_dir(workspace())
-        .args(["build", "--quiet", "--package", "lbuild-cli", "--bin", "lbuild"])
+        .args([command, "--quiet", "--package", "lbuild-cli", "--bin", "lbuild"])
         .args(["--message-format", "json"])
+        .args(arguments)
         .output()
         .unwrap();
     assert!(output.status.success(), "lbuild does not build:\n{}", String::from_utf8_lossy(&output.stderr));

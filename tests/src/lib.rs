@@ -24,7 +24,7 @@ pub use base::{BaseImage, entry};
 pub use bed::TestBed;
 pub use docker::Docker;
 pub use fault_proxy::{Fault, FaultProxy, Seen};
-pub use fixtures::{debian_rootfs, host_rootfs, lbuild_binary, workspace};
+pub use fixtures::{debian_rootfs, host_rootfs, lbuild_binary, static_lbuild, workspace};
 pub use git::{GitServer, add_gitlink, commit};
 pub use image::{Entry, Image, Layer};
 pub use leftovers::Leftovers;

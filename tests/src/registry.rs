@@ -80,6 +80,33 @@ impl Registry {
         panic!("docker-registry does not start: {}", fs::read_to_string(folder.join("log")).unwrap());
     }
 
+    /// A registry with the content of `folder` in the network namespace of a process, which has none but
+    /// its loopback device.
+    #[track_caller]
+    pub fn within(process: u32, folder: &Path) -> Self {
+        let within = |program: &str| {
+            let mut command = Command::new("nsenter");
+            command.args(["--net", "--target", &process.to_string(), program]);
+            command
+        };
+        Run::of(within("ip").args(["link", "set", "lo", "up"])).success();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let address = format!("127.0.0.1:{port}");
+        let configuration = folder.join("within.yml");
+        fs::write(&configuration, configuration_of(folder, &address, &RegistryOptions::default())).unwrap();
+        let mut registry = within("docker-registry");
+        registry.arg("serve").arg(&configuration).stdin(Stdio::null());
+        let process = registry.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let registry = Self { process, address };
+        let connects = format!("</dev/tcp/127.0.0.1/{port}");
+        let begin = Instant::now();
+        while !Run::of(within("bash").args(["-c", &connects])).status.success() {
+            assert!(begin.elapsed() < LIMIT, "docker-registry does not start in the daemon's network");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        registry
+    }
+
     /// Its host and port.
     pub fn address(&self) -> &str {
         &self.address

@@ -15,13 +15,18 @@ pub struct Package {
 /// Makes a real Debian root file system.
 pub const MMDEBSTRAP: Package = Package { name: "mmdebstrap", program: "mmdebstrap" };
 
+/// Sets networks up.
+const IPROUTE: Package = Package { name: "iproute2", program: "ip" };
+
 /// What the tests run besides Docker.
-pub const TEST_TOOLS: [Package; 15] = [
+pub const TEST_TOOLS: [Package; 17] = [
     MMDEBSTRAP,
     PYTHON,
     Package { name: "skopeo", program: "skopeo" },
     Package { name: "docker-registry", program: "docker-registry" },
+    IPROUTE,
     Package { name: "openssl", program: "openssl" },
+    Package { name: "ca-certificates", program: "update-ca-certificates" },
     Package { name: "umoci", program: "umoci" },
     Package { name: "buildah", program: "buildah" },
     Package { name: "git", program: "git" },
@@ -45,10 +50,7 @@ pub const FAULTS: [Package; 2] = [
 ];
 
 /// What the simulation of many machines needs.
-pub const SCALE: [Package; 2] = [
-    Package { name: "docker-registry", program: "docker-registry" },
-    Package { name: "iproute2", program: "ip" },
-];
+pub const SCALE: [Package; 2] = [Package { name: "docker-registry", program: "docker-registry" }, IPROUTE];
 
 /// The Docker daemon and client, and the runtime that the daemon uses.
 pub const DOCKER: [Package; 2] =

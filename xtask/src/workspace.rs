@@ -52,9 +52,11 @@ pub fn lbuild() -> Result<PathBuf, Failure> {
     std::env::var_os("LBUILD_BIN").map_or_else(build_release, |file| Ok(file.into()))
 }
 
-/// Builds `lbuild` as it is released and returns the binary's path.
+/// Builds `lbuild` as it is released, one static file, and returns the binary's path.
 pub fn build_release() -> Result<PathBuf, Failure> {
-    run(cargo().args(["build", "--release", "--package", "lbuild-cli", "--bin", "lbuild"]))?;
+    let mut cargo = cargo();
+    cargo.args(["rustc", "--release", "--package", "lbuild-cli", "--bin", "lbuild"]);
+    run(cargo.args(["--", "-Ctarget-feature=+crt-static"]))?;
     Ok(target_folder().join("release/lbuild"))
 }
 

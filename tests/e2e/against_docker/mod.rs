@@ -5,6 +5,8 @@ mod confinement;
 mod current;
 mod language;
 mod outputs;
+mod own_image;
+mod registry;
 mod unprivileged;
 
 use lbuild_tests::{Docker, TestBed};
