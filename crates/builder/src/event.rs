@@ -82,6 +82,9 @@ pub enum BuildEvent {
     Cached(StepId, Option<LayerSummary>),
     /// The step is done; `None` means that it changed nothing or only the configuration.
     Finished(StepId, Option<LayerSummary>, Duration),
+    /// A layer of the resulting image is in the store, or known by where it can be fetched. Each comes once
+    /// at least, in no certain order, and those of a build that fails come too.
+    Layer(DiffId),
     /// The step failed; [`crate::BuildError`] says why.
     Failed(StepId),
     /// The step was stopped because another one failed or the user interrupted the build.

@@ -259,6 +259,9 @@ impl<'a> Solver<'a> {
                 _ => self.begin_with_folder(stage, name, &platform)?,
             },
         };
+        if !matches!(planned.base, Base::Stage(_)) {
+            self.tell_layers(stage, &state.layers);
+        }
         if let Some(id) = self.steps.get(&(stage, 0)) {
             self.start(*id);
             let name = match &planned.base {

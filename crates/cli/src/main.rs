@@ -28,6 +28,7 @@ mod terminal;
 mod text;
 mod timings;
 mod units;
+mod uploads;
 
 use std::process::ExitCode;
 

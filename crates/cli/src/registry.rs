@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use lbuild_builder::Cancel;
-use lbuild_exporter::{ExportError, ExportOptions, MediaTypes, PushOptions, Pushed};
+use lbuild_exporter::{EarlyPush, ExportError, ExportOptions, MediaTypes, PushOptions, Pushed};
 use lbuild_importer::{ImportError, PullEvent, PullOptions, Pulled};
 use lbuild_layer_store::{ImageRecord, Store};
 use lbuild_oci::{Platform, Reference};
@@ -50,15 +50,17 @@ pub fn pull(
     lbuild_importer::pull(store, client, name, &options)
 }
 
-/// Pushes an image to `names` as `output` says; returns what happened and what is there now.
+/// Pushes an image, of which some may be there `early`, to `names` as `output` says; returns what happened and what is there now.
 pub fn push(
     store: &Store,
     image: &ImageRecord,
     names: &[Reference],
     output: &Output,
+    client: &Client,
+    early: &EarlyPush,
 ) -> Result<Pushed, Failure> {
     let options = push_options(names, output);
-    Ok(lbuild_exporter::push(store, image, &client(None)?, &options)?)
+    Ok(lbuild_exporter::push(store, image, client, &options, early)?)
 }
 
 /// How the exporter is to push.

@@ -74,6 +74,7 @@ impl Timings {
             | BuildEvent::Explained(..)
             | BuildEvent::WouldRun(..)
             | BuildEvent::Warning(_)
+            | BuildEvent::Layer(_)
             | BuildEvent::Note(_) => {}
         }
     }

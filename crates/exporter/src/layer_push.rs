@@ -186,7 +186,11 @@ impl Write for Tee {
         if let Ok(upload) = &mut self.upload
             && let Err(error) = upload.write_all(bytes)
         {
-            self.upload = Err(error);
+            match error.get_ref().and_then(|error| error.downcast_ref()) {
+                // Then the rest need not be compressed.
+                Some(RegistryError::Interrupted) => return Err(error),
+                _ => self.upload = Err(error),
+            }
         }
         Ok(bytes.len())
     }

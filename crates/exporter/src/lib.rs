@@ -13,6 +13,7 @@
 mod archive;
 mod docker;
 mod document;
+mod early;
 mod encoder;
 mod error;
 mod gzip;
@@ -26,9 +27,10 @@ mod tree;
 
 pub use archive::{write_archive, write_oci_archive};
 pub use docker::{DockerLoad, docker_load};
+pub use early::EarlyPush;
 pub use error::ExportError;
 pub use layout::write_oci_layout;
 pub use options::{Compression, ExportOptions, Written};
 pub use package::{Descriptor, Package, PackedLayer, compress_layer, manifest};
-pub use push::{MediaTypes, PushOptions, Pushed, push, push_layer};
+pub use push::{MediaTypes, PushOptions, Pushed, push};
 pub use rootfs::{write_rootfs_dir, write_rootfs_tar};

@@ -14,7 +14,7 @@ use lbuild_registry::{Client, RegistryError, Repository, Version};
 
 use crate::document::{self, DOCKER_MANIFEST};
 use crate::layer_push::{LayerPush, PushedLayer, Way};
-use crate::{ExportError, ExportOptions, Written};
+use crate::{EarlyPush, ExportError, ExportOptions, Written};
 
 /// Layers that are uploaded at the same time.
 const AT_ONCE: usize = 3;
@@ -53,7 +53,7 @@ pub struct Pushed {
     pub there: usize,
 }
 
-/// Brings `image` to every name of `options`.
+/// Brings `image` to every name of `options`; `early` is what of it was brought there while it was built.
 ///
 /// # Errors
 /// [`ExportError::Registry`], else as [`Package::new`](crate::Package::new). No name stands for
@@ -64,6 +64,7 @@ pub fn push(
     image: &ImageRecord,
     client: &Client,
     options: &PushOptions,
+    early: &EarlyPush,
 ) -> Result<Pushed, ExportError> {
     options.export.compression.check()?;
     let (_, config) =
@@ -80,7 +81,7 @@ pub fn push(
     let mut manifests = Vec::new();
     for (repository, _) in &targets {
         let push = LayerPush { store, repository, image: image.id, options: &options.export };
-        let layers = push_layers(push, &image.layers)?;
+        let layers = push_layers(push, &image.layers, early)?;
         for (layer, counted) in count(&layers).into_iter().zip(&mut ways) {
             *counted += layer;
         }
@@ -102,25 +103,12 @@ pub fn push(
     Ok(Pushed { written, uploaded, mounted, there })
 }
 
-/// Brings one layer, of an image that is still being built, to the repository of `name`.
-///
-/// # Errors
-/// As [`push`], which finds it there.
-pub fn push_layer(
-    store: &Store,
-    layer: &DiffId,
-    client: &Client,
-    name: &Reference,
-    options: &PushOptions,
-) -> Result<(), ExportError> {
-    let repository = client.repository(name)?;
-    let image = *layer.digest();
-    let push = LayerPush { store, repository: &repository, image, options: &options.export };
-    push.push(layer).map(drop)
-}
-
 /// Brings all layers there, several at a time; returns them in their order.
-fn push_layers(push: LayerPush<'_>, layers: &[DiffId]) -> Result<Vec<PushedLayer>, ExportError> {
+fn push_layers(
+    push: LayerPush<'_>,
+    layers: &[DiffId],
+    early: &EarlyPush,
+) -> Result<Vec<PushedLayer>, ExportError> {
     let mut unique: Vec<DiffId> = Vec::new();
     for layer in layers {
         if !unique.contains(layer) {
@@ -145,7 +133,9 @@ fn push_layers(push: LayerPush<'_>, layers: &[DiffId]) -> Result<Vec<PushedLayer
     });
     let mut pushed = HashMap::new();
     for (layer, result) in done.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        pushed.insert(layer, result?);
+        let PushedLayer { descriptor, way } = result?;
+        let way = early.way(push.repository.name(), &layer).unwrap_or(way);
+        pushed.insert(layer, PushedLayer { descriptor, way });
     }
     Ok(layers.iter().filter_map(|layer| pushed.get(layer).cloned()).collect())
 }

@@ -1,8 +1,10 @@
 //! `lbuild push` and `--push`.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
-use lbuild_tests::{FaultProxy, Registry};
+use lbuild_tests::{Fault, FaultProxy, Registry, Running};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{RegistryBed, noise, skopeo};
@@ -32,6 +34,77 @@ fn a_base_of_the_registry_does_not_travel() {
     assert!(run.text().contains("0 layers uploaded, 0 mounted, 2 were there"), "{run}");
     let (up, down) = proxy.bytes();
     assert!(up + down < 10_000, "{up} bytes up and {down} down");
+}
+
+/// A build that copies a file of 600 kB and then takes its time.
+fn slow_build(bed: &RegistryBed, last: &str) {
+    bed.bed.file("noise", noise(600_000));
+    bed.bed.dockerfile(&format!("FROM base\nCOPY noise /\nRUN sleep 3; {last}\n"));
+}
+
+#[test]
+fn layers_are_uploaded_while_later_steps_run_and_the_tag_comes_last() {
+    let bed = RegistryBed::with_base();
+    let registry = Registry::start(&bed.path("registry"));
+    let proxy = FaultProxy::start(registry.address());
+    slow_build(&bed, "echo done > /end");
+    let mut command = bed.command(["build", "--progress", "plain", "--push", "-t", &proxy.name("app:1")]);
+    let mut build = Running::start(command.arg(bed.bed.context()));
+    build.wait_until_it_says("RUN sleep");
+    std::thread::sleep(Duration::from_secs(2));
+    let seen: Vec<String> = proxy.seen().into_iter().map(|seen| seen.line).collect();
+    let (up, _) = proxy.bytes();
+    assert!(up > 600_000, "{up} bytes went up while the RUN slept: {seen:?}");
+    assert!(!seen.iter().any(|line| line.starts_with("PUT") && line.contains("/manifests/")), "{seen:?}");
+    let run = build.end().success();
+    assert!(run.text().contains("3 layers uploaded, 0 mounted, 0 were there"), "{run}");
+    let (up, _) = proxy.bytes();
+    assert!(up < 100_000, "{up} bytes went up once more");
+    assert_eq!(inspect(&registry.name("app:1"))["layers"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_build_that_fails_or_is_ended_leaves_no_tag() {
+    let bed = RegistryBed::with_base();
+    let registry = Registry::start(&bed.path("registry"));
+    let proxy = FaultProxy::start(registry.address());
+    let build = || {
+        let mut command = bed.command(["build", "--progress", "plain", "--push", "-t", &proxy.name("app:1")]);
+        Running::start(command.arg(bed.bed.context()))
+    };
+    slow_build(&bed, "false");
+    build().end().failure(1);
+    assert!(proxy.seen().iter().any(|seen| seen.line.starts_with("PUT")), "nothing was uploaded before");
+
+    // The registry wants the uploads to wait for longer than the build is let run.
+    slow_build(&bed, "sleep 60");
+    proxy.fault(
+        "POST",
+        "/blobs/uploads/",
+        9,
+        Fault::Answer("503 Service Unavailable", "Retry-After: 60\r\n".to_owned()),
+    );
+    let mut ended = build();
+    ended.wait_until_it_says("RUN sleep");
+    std::thread::sleep(Duration::from_secs(1));
+    let began = Instant::now();
+    ended.signal(Signal::INT);
+    ended.end().failure(130);
+    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+    bed.lbuild(["pull", &registry.name("app:1")]).failure(1).says(&["is not on"]);
+}
+
+#[test]
+fn what_cannot_be_uploaded_beside_the_build_is_pushed_after_it() {
+    let bed = RegistryBed::with_base();
+    let registry = Registry::start(&bed.path("registry"));
+    let proxy = FaultProxy::start(registry.address());
+    slow_build(&bed, "true");
+    proxy.fault("PUT", "/blobs/uploads/", 1, Fault::Answer("403 Forbidden", String::new()));
+    let run = bed.build(["-t", &proxy.name("app:1"), "--push"]).success();
+    assert_eq!(proxy.faults_left(), 0);
+    assert!(run.text().contains("pushed"), "{run}");
+    assert_eq!(inspect(&registry.name("app:1"))["layers"].as_array().unwrap().len(), 2);
 }
 
 #[test]

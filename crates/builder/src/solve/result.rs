@@ -109,6 +109,7 @@ impl Solver<'_> {
             return Ok(());
         };
         let layer = record.layer.as_ref().map(|layer| layer.diff_id);
+        self.tell_layers(step.place.stage, layer.as_slice());
         state.record(step.history, Some(record.created), layer);
         Ok(())
     }
@@ -119,7 +120,16 @@ impl Solver<'_> {
         self.start(id);
         self.build.journal.sees(id, &step.key, step.shown(), state);
         self.tell_cached(id, &record);
-        state.record(step.history, Some(record.created), record.layer.map(|layer| layer.diff_id));
+        let layer = record.layer.map(|layer| layer.diff_id);
+        self.tell_layers(step.place.stage, layer.as_slice());
+        state.record(step.history, Some(record.created), layer);
+    }
+
+    /// Tells of layers that a stage has, if they will be in the image.
+    pub fn tell_layers(&self, stage: usize, layers: &[DiffId]) {
+        if self.final_stages.contains(&stage) {
+            layers.iter().for_each(|layer| self.emit(BuildEvent::Layer(*layer)));
+        }
     }
 
     /// In a forecast: tells of a step that would run.

@@ -27,6 +27,7 @@ use crate::output::{Destination, Form, Output};
 use crate::progress::Progress;
 use crate::signals::{Interruption, Watch};
 use crate::timings::Timings;
+use crate::uploads::Uploads;
 use crate::{cache, export, registry, root, subject};
 use inputs::Inputs;
 use result::Delivery;
@@ -128,11 +129,19 @@ impl Attempt<'_> {
         fetch.tell_with(move |text| shows.event(BuildEvent::Note(text)));
         let failed_step = Mutex::new(None);
         let keeps = wants_shell(args).then_some(&failed_step);
+        let uploads = Uploads::new(store, result::push_targets(args)?, watch.cancel())?;
         let events = |event| {
             timings.event(&event);
+            if let BuildEvent::Layer(layer) = event {
+                uploads.add(layer);
+            }
             progress.event(event);
         };
-        let built = lbuild_builder::build_or_keep(store, request, &events, watch.cancel(), keeps);
+        let built = std::thread::scope(|scope| {
+            uploads.beside(scope, || {
+                lbuild_builder::build_or_keep(store, request, &events, watch.cancel(), keeps)
+            })
+        });
         let warnings = progress.finish();
         if style != ProgressStyle::Quiet && !progress.is_json() {
             fetch.tell_with(|text| diagnostics::print(&text));
@@ -168,7 +177,8 @@ impl Attempt<'_> {
             Ok(outcome) => {
                 let (epoch, has_run) = (request.source_date_epoch, outcome.executed > 0);
                 let json = progress.is_json();
-                Delivery { store, args, outcome, epoch, took, json, timings }.deliver()?;
+                let uploads = &uploads;
+                Delivery { store, args, outcome, epoch, took, json, uploads, timings }.deliver()?;
                 if has_run {
                     prune::apply_policy(store);
                 }

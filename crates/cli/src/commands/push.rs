@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use lbuild_exporter::EarlyPush;
 use lbuild_layer_store::Store;
 use lbuild_oci::Reference;
 use serde_json::json;
@@ -26,7 +27,8 @@ pub fn run(store: &Store, args: &PushArgs) -> Result<(), Failure> {
     if let Some(path) = &args.metadata_file {
         aside::check(path).map_err(Failure::io(format!("cannot write {}", path.display())))?;
     }
-    let pushed = registry::push(store, &image, &names, &output)?;
+    let pushed =
+        registry::push(store, &image, &names, &output, &registry::client(None)?, &EarlyPush::default())?;
     if let Some(path) = &args.metadata_file {
         let all: Vec<String> = names.iter().map(Reference::to_string).collect();
         let metadata = json!({

@@ -80,7 +80,7 @@ impl<W: Write + Send> Renderer for Json<W> {
             BuildEvent::Failed(id) => self.end(at, *id, "failed", json!({})),
             BuildEvent::Cancelled(id) => self.end(at, *id, "cancelled", json!({})),
             // With its place in the file at the end, where the source text is at hand.
-            BuildEvent::Warning(_) | BuildEvent::Phase(..) => {}
+            BuildEvent::Warning(_) | BuildEvent::Phase(..) | BuildEvent::Layer(_) => {}
             BuildEvent::Note(note) => self.write(at, "note", json!({ "text": note })),
         }
     }

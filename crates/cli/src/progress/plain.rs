@@ -101,7 +101,7 @@ impl<W: Write + Send> Renderer for Plain<W> {
                 self.end(*id, at, &failed);
             }
             BuildEvent::Cancelled(id) => self.end(*id, at, "CANCELLED"),
-            BuildEvent::Warning(_) | BuildEvent::Phase(..) => {}
+            BuildEvent::Warning(_) | BuildEvent::Phase(..) | BuildEvent::Layer(_) => {}
             BuildEvent::Note(note) => self.write(&format!("note: {}", text::printable(note.as_bytes()))),
         }
     }

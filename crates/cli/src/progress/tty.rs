@@ -183,7 +183,7 @@ impl Renderer for Tty {
             }
             BuildEvent::Failed(id) => self.end(*id, "FAILED", AnsiColor::Red, None),
             BuildEvent::Cancelled(id) => self.end(*id, "stopped", AnsiColor::Yellow, None),
-            BuildEvent::Warning(_) | BuildEvent::Phase(..) => {}
+            BuildEvent::Warning(_) | BuildEvent::Phase(..) | BuildEvent::Layer(_) => {}
             BuildEvent::Note(note) => {
                 let note = text::printable(note.as_bytes());
                 self.print(&format!("{:>MARK$} {note}", "note:"));

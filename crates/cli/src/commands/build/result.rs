@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use lbuild_builder::BuildOutcome;
-use lbuild_exporter::{ExportOptions, Written, manifest};
+use lbuild_exporter::{ExportOptions, PushOptions, Written, manifest};
 use lbuild_layer_store::Store;
 use lbuild_oci::{Platform, Reference};
 use lbuild_shared_cache::Written as CacheWritten;
@@ -18,6 +18,7 @@ use crate::export::{Export, Exported};
 use crate::failure::Failure;
 use crate::output::{Destination, Output};
 use crate::timings::Timings;
+use crate::uploads::Uploads;
 use crate::{aside, diagnostics, registry, units};
 
 /// A built image that is in the store and has no name yet.
@@ -34,6 +35,8 @@ pub struct Delivery<'a> {
     pub took: Duration,
     /// Whether a program reads standard error.
     pub json: bool,
+    /// What was uploaded while it was built.
+    pub uploads: &'a Uploads<'a>,
     /// Where the time of the outputs is told.
     pub timings: &'a Timings,
 }
@@ -51,6 +54,23 @@ pub fn check(args: &BuildArgs) -> Result<(), Failure> {
         }
     }
     names(args).map(drop)
+}
+
+/// Where layers of the image go while it is built.
+pub fn push_targets(args: &BuildArgs) -> Result<Vec<(Reference, PushOptions)>, Failure> {
+    let mut targets: Vec<(Reference, PushOptions)> = Vec::new();
+    for output in args.outputs.iter().filter(|output| output.push) {
+        for name in push_names(args, output)? {
+            let options = registry::push_options(&[], output);
+            let is_known = |(known, with): &(Reference, PushOptions)| {
+                known.repository() == name.repository() && *with == options
+            };
+            if !targets.iter().any(is_known) {
+                targets.push((name, options));
+            }
+        }
+    }
+    Ok(targets)
 }
 
 /// The names that `output` is pushed to: its own, else those of the image.
@@ -148,7 +168,7 @@ impl Delivery<'_> {
 
     fn push(&self, output: &Output) -> Result<Exported, Failure> {
         let names = push_names(self.args, output)?;
-        let pushed = registry::push(self.store, &self.outcome.image, &names, output)?;
+        let pushed = self.uploads.push(&self.outcome.image, &names, output)?;
         let note = registry::describe(&names, &pushed);
         Ok(Exported { note: Some(note), written: Some(pushed.written) })
     }
