@@ -100,6 +100,22 @@ impl SharedBed {
         Run::of(&mut command)
     }
 
+    /// Runs `lbuild` as `person`, by a program that begins as root and runs its last arguments.
+    pub fn lbuild_by<A: AsRef<OsStr>>(
+        &self,
+        person: Person,
+        launcher: &[&str],
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Run {
+        let plain = self.command(person);
+        let (program, launched_by) = launcher.split_first().unwrap();
+        let mut command = Command::new(program);
+        command.args(launched_by).arg(plain.get_program()).args(plain.get_args()).args(arguments);
+        command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.current_dir(plain.get_current_dir().unwrap());
+        Run::of(&mut command)
+    }
+
     /// Brings `image` into a person's store as `name`.
     pub fn load_base(&self, person: Person, name: &str, image: &BaseImage) {
         let archive = self.folder().join("base.tar");

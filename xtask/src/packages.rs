@@ -19,7 +19,7 @@ pub const MMDEBSTRAP: Package = Package { name: "mmdebstrap", program: "mmdebstr
 const IPROUTE: Package = Package { name: "iproute2", program: "ip" };
 
 /// What the tests run besides Docker.
-pub const TEST_TOOLS: [Package; 17] = [
+pub const TEST_TOOLS: [Package; 19] = [
     MMDEBSTRAP,
     PYTHON,
     Package { name: "skopeo", program: "skopeo" },
@@ -31,6 +31,8 @@ pub const TEST_TOOLS: [Package; 17] = [
     Package { name: "buildah", program: "buildah" },
     Package { name: "git", program: "git" },
     Package { name: "uidmap", program: "newuidmap" },
+    Package { name: "passt", program: "pasta" },
+    Package { name: "slirp4netns", program: "slirp4netns" },
     Package { name: "busybox-static", program: "busybox" },
     Package { name: "zstd", program: "zstd" },
     Package { name: "xz-utils", program: "xz" },

@@ -165,6 +165,9 @@ pub struct RunOptions {
     pub ulimits: Vec<(String, u64, u64)>,
     /// `--network`: `default`, `host` or `none`.
     pub network: Option<lbuild_parser::Network>,
+    /// `--network=pasta` and `--network=slirp4netns`: what connects the networks of RUNs that ask for none
+    /// or no other.
+    pub network_helper: Option<lbuild_runner::NetworkHelper>,
     /// `--memory`, in bytes.
     pub memory: Option<u64>,
     /// `--cpus`, in processors.

@@ -24,7 +24,7 @@ pub use space::{
     CacheCommand, CacheExportArgs, CacheImportArgs, CacheLsArgs, DfArgs, PruneArgs, StoreCheckArgs,
     StoreCommand,
 };
-pub use values::{Assignment, SshSource, assignment};
+pub use values::{Assignment, BuildNetwork, SshSource, assignment};
 
 use crate::exit;
 

@@ -32,7 +32,7 @@ impl BareRun {
     /// # Errors
     /// Says what is not possible here, or failed; then the root is as it was.
     pub(crate) fn prepare(order: Order, root: OwnedFd, trees: Vec<OwnedFd>) -> Result<Self, Failure> {
-        if order.network == Network::None {
+        if order.network != Network::Host {
             let error = rustix::io::Errno::PERM;
             return Err(Failure::setup("take the network away: that needs a network namespace", error));
         }

@@ -36,7 +36,7 @@ pub(crate) fn become_program(prepared: Prepared) -> Failure {
             .map_err(|error| Failure::setup("tie the program to lbuild", error))?;
         umask(Mode::empty());
         file_system::enter(&order, root, trees)?;
-        enter_network(order.network)
+        enter_network(&order.network)
             .map_err(|error| Failure::setup("bring up the loopback interface", error))?;
         sethostname(order.hostname.as_bytes()).map_err(|error| Failure::setup("set the host name", error))?;
         settle(&order, &filter)
@@ -62,8 +62,8 @@ pub(crate) fn settle(order: &Order, filter: &[libc::sock_filter]) -> Result<(), 
     identity::assume(order, filter)
 }
 
-fn enter_network(network: Network) -> io::Result<()> {
-    if network == Network::None {
+fn enter_network(network: &Network) -> io::Result<()> {
+    if *network != Network::Host {
         let socket = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
         sys::bring_up_loopback(socket.as_fd())?;
     }

@@ -27,6 +27,7 @@ mod init;
 mod kernel_views;
 mod launch;
 mod limits;
+mod network;
 mod output;
 mod owners;
 mod program;
@@ -43,6 +44,7 @@ pub use cancel::Cancel;
 pub use error::RunError;
 pub use examination::{Cause, Feature, Finding, examine, foretell};
 pub use limits::{Limits, Resource, Ulimit, UnknownResource};
+pub use network::{NetworkHelper, NetworkHelperKind, NoNetworkHelper};
 pub use run::{Exit, Stream, run};
 pub use spec::{
     DEFAULT_MOUNT_POINTS, Mount, MountSource, Network, RunSpec, Security, Stdin, User, mount_points,

@@ -106,7 +106,7 @@ fn order(spec: &RunSpec, cgroup: &Cgroup) -> Order {
         cwd: Bytes::from(&spec.cwd),
         user: spec.user.clone(),
         hostname: spec.hostname.clone(),
-        network: spec.network,
+        network: spec.network.clone(),
         security: spec.security,
         mounts: spec.mounts.iter().map(ordered_mount).collect(),
         hosts: Bytes(spec.hosts.clone()),

@@ -10,6 +10,7 @@ use rustix::fs::{FileType, Stat, fstat};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{Limits, Ulimit};
+use crate::network::NetworkHelper;
 
 /// The places in a root that every run mounts something on, and whether each is a directory.
 pub const DEFAULT_MOUNT_POINTS: [(&str, bool); 5] =
@@ -81,12 +82,14 @@ pub struct User {
 }
 
 /// The network that a run sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Network {
     /// The network of lbuild itself.
     Host,
     /// A network namespace of its own that holds the loopback interface only.
     None,
+    /// One of its own that a program connects.
+    Through(NetworkHelper),
 }
 
 /// How far a run is confined.

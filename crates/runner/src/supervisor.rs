@@ -23,6 +23,7 @@ use rustix::process::set_parent_process_death_signal;
 use crate::bare::BareRun;
 use crate::detached::Detached;
 use crate::init::{self, Prepared};
+use crate::network::{NetworkHelper, RunningHelper, WaitingHelper};
 use crate::spec::Network;
 use crate::wire::{FILTER_FD, Failure, ORDER_FD, Order, OrderedSource, REPORT_FD, ROLE, ROOT_FD, Report};
 use crate::{seccomp, sys};
@@ -62,7 +63,7 @@ fn supervise(reports: &File) -> i32 {
 
 /// A run that is ready to start.
 enum Ready {
-    Isolated(Prepared),
+    Isolated(Prepared, Option<RunningHelper>),
     Bare(BareRun),
 }
 
@@ -71,15 +72,19 @@ fn run(ready: Ready) -> Result<Report, Failure> {
         Some(child) => child,
         None => {
             return Err(match ready {
-                Ready::Isolated(prepared) => init::become_program(prepared),
+                Ready::Isolated(prepared, helper) => {
+                    // It is the supervisor's to end.
+                    std::mem::forget(helper);
+                    init::become_program(prepared)
+                }
                 Ready::Bare(bare) => bare.become_program(),
             });
         }
     };
-    let bare = match ready {
+    let (bare, _helper) = match ready {
         // Its descriptors are the program's.
-        Ready::Isolated(_) => None,
-        Ready::Bare(bare) => Some(bare),
+        Ready::Isolated(_, helper) => (None, helper),
+        Ready::Bare(bare) => (Some(bare), None),
     };
     let report = wait(child).map_err(|error| Failure::setup("wait for the program", error));
     let cleared = bare.map_or(Ok(()), BareRun::clear);
@@ -114,8 +119,12 @@ fn prepare() -> Result<Ready, Failure> {
         .into_iter()
         .map(|tree| Detached::adopt(tree).map_err(|error| Failure::setup("open a tree to mount", error)))
         .collect::<Result<_, _>>()?;
-    unshare(namespaces(order.network)).map_err(|error| Failure::setup("make namespaces", error))?;
-    Ok(Ready::Isolated(Prepared { order, filter: seccomp::decode(&filter), root, trees }))
+    let helper = match &order.network {
+        Network::Through(helper) => Some(enter_connected_network(helper)?),
+        _ => None,
+    };
+    unshare(namespaces(&order.network)).map_err(|error| Failure::setup("make namespaces", error))?;
+    Ok(Ready::Isolated(Prepared { order, filter: seccomp::decode(&filter), root, trees }, helper))
 }
 
 fn read_all(fd: OwnedFd) -> io::Result<Vec<u8>> {
@@ -165,14 +174,21 @@ fn give_output_to(order: &Order) {
     }
 }
 
-fn namespaces(network: Network) -> CloneFlags {
+/// Before the other namespaces: whatever is forked after them is the first process of a PID namespace.
+fn enter_connected_network(helper: &NetworkHelper) -> Result<RunningHelper, Failure> {
+    let helper = WaitingHelper::fork(helper.clone()).map_err(|error| Failure::setup("fork", error))?;
+    unshare(CloneFlags::CLONE_NEWNET).map_err(|error| Failure::setup("make a network namespace", error))?;
+    helper.connect()
+}
+
+fn namespaces(network: &Network) -> CloneFlags {
     let flags = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWCGROUP;
     match network {
-        Network::Host => flags,
+        Network::Host | Network::Through(_) => flags,
         Network::None => flags | CloneFlags::CLONE_NEWNET,
     }
 }

@@ -2,6 +2,7 @@
 
 mod debian;
 mod doctor;
+mod network;
 
 pub use debian::{check_owners, write_context};
 

@@ -330,23 +330,31 @@ fn spec(
         cwd: state.workdir().into(),
         user: User { uid: user.uid, gid: user.gid, groups: user.all_groups() },
         hostname: surroundings::host_name(request).to_owned(),
-        network: match resolved.network {
-            Network::None => lbuild_runner::Network::None,
-            Network::Default | Network::Host => lbuild_runner::Network::Host,
-        },
+        network: network(request, resolved.network),
         security: match resolved.security {
             Security::Sandbox => lbuild_runner::Security::Sandbox,
             Security::Insecure => lbuild_runner::Security::Insecure,
         },
         mounts,
         hosts: surroundings::hosts(request),
-        resolv_conf: surroundings::resolv_conf(),
+        resolv_conf: match network(request, resolved.network) {
+            lbuild_runner::Network::Through(helper) => surroundings::resolv_conf_of(&helper),
+            _ => surroundings::resolv_conf(),
+        },
         shm_size: request.run.shm_size.unwrap_or(surroundings::DEFAULT_SHM),
         ulimits: surroundings::ulimits(request)?,
         limits: surroundings::limits(request),
         no_new_privileges: request.run.no_new_privileges,
         stdin: Stdin::Null,
     })
+}
+
+fn network(request: &crate::BuildRequest, asked: Network) -> lbuild_runner::Network {
+    match (asked, &request.run.network_helper) {
+        (Network::None, _) => lbuild_runner::Network::None,
+        (Network::Default, Some(helper)) => lbuild_runner::Network::Through(helper.clone()),
+        (Network::Default | Network::Host, _) => lbuild_runner::Network::Host,
+    }
 }
 
 /// The end of what a command wrote.

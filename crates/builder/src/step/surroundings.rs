@@ -70,6 +70,16 @@ pub(crate) fn resolv_conf() -> Vec<u8> {
     content
 }
 
+/// The same for a network that `helper` connects: the host's servers may listen on its loopback, which is
+/// not to be reached from there, and the helper answers for them.
+pub(crate) fn resolv_conf_of(helper: &lbuild_runner::NetworkHelper) -> Vec<u8> {
+    let content = resolv_conf();
+    let text = String::from_utf8_lossy(&content);
+    let others = text.lines().filter(|line| !line.trim_start().starts_with("nameserver"));
+    let others: String = others.map(|line| format!("{line}\n")).collect();
+    format!("nameserver {}\n{others}", helper.resolver()).into_bytes()
+}
+
 /// The resource limits of `--ulimit`.
 ///
 /// # Errors

@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use lbuild_builder::{Entitlement, Secret};
 use lbuild_oci::{Platform, Reference};
-use lbuild_parser::Network;
 
 use super::cache::{self, CacheSpec};
 use super::context_source::{self, ContextSource};
-use super::values::{self, Annotation, Assignment, SshSource};
+use super::values::{self, Annotation, Assignment, BuildNetwork, SshSource};
 use crate::call::Call;
 use crate::images::Place;
 use crate::output::Output;
@@ -147,9 +146,9 @@ pub struct BuildArgs {
     #[arg(long, help_heading = "Result", value_enum, value_name = "STYLE", default_value = "auto")]
     pub progress: ProgressStyle,
 
-    /// The network of RUN: default, none or host
+    /// The network of RUN: default, none, host; pasta or slirp4netns for one of its own
     #[arg(long, help_heading = "RUN", value_name = "MODE", value_parser = values::network)]
-    pub network: Option<Network>,
+    pub network: Option<BuildNetwork>,
     /// Add a line to /etc/hosts
     #[arg(long = "add-host", help_heading = "RUN", value_name = "NAME:ADDRESS", value_parser = values::host)]
     pub hosts: Vec<(String, String)>,

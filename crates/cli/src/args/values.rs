@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use lbuild_builder::{Entitlement, Secret};
 use lbuild_oci::{Platform, PlatformError};
 use lbuild_parser::Network;
+use lbuild_runner::NetworkHelperKind;
 
 use super::csv;
 
@@ -191,13 +192,24 @@ pub fn cpus(text: &str) -> Result<f64, String> {
     }
 }
 
+/// What RUNs have for a network, unless they ask for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BuildNetwork {
+    /// One that the Dockerfile's language knows.
+    Plain(Network),
+    /// Their own, connected by a program.
+    Through(NetworkHelperKind),
+}
+
 /// Reads `--network`.
-pub fn network(text: &str) -> Result<Network, String> {
+pub fn network(text: &str) -> Result<BuildNetwork, String> {
     match text {
-        "default" | "bridge" => Ok(Network::Default),
-        "none" => Ok(Network::None),
-        "host" => Ok(Network::Host),
-        _ => Err("expected default, none or host".to_owned()),
+        "default" | "bridge" => Ok(BuildNetwork::Plain(Network::Default)),
+        "none" => Ok(BuildNetwork::Plain(Network::None)),
+        "host" => Ok(BuildNetwork::Plain(Network::Host)),
+        "pasta" => Ok(BuildNetwork::Through(NetworkHelperKind::Pasta)),
+        "slirp4netns" => Ok(BuildNetwork::Through(NetworkHelperKind::Slirp4netns)),
+        _ => Err("expected default, none, host, pasta or slirp4netns".to_owned()),
     }
 }
 

@@ -49,8 +49,8 @@ fn ranges(table: &Table) -> Vec<Range<'_>> {
     };
     for (&number, verdict) in &table.verdicts {
         add(number, verdict);
-        if !table.verdicts.contains_key(&(number + 1)) {
-            add(number + 1, REFUSE);
+        if let Some(next) = number.checked_add(1).filter(|next| !table.verdicts.contains_key(next)) {
+            add(next, REFUSE);
         }
     }
     ranges

@@ -6,9 +6,11 @@ use std::fs;
 use std::path::Path;
 
 use lbuild_builder::{BuildRequest, CacheUse, RunOptions, Secret};
+use lbuild_runner::{NetworkHelper, NetworkHelperKind};
 
-use crate::args::{Assignment, BuildArgs, assignment};
+use crate::args::{Assignment, BuildArgs, BuildNetwork, assignment};
 use crate::dockerfile::Dockerfile;
+use crate::exit::Exit;
 use crate::failure::Failure;
 
 const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
@@ -26,7 +28,7 @@ pub fn new(args: &BuildArgs, dockerfile: Dockerfile) -> Result<BuildRequest, Fai
         platform: args.platform.clone(),
         cache: cache(args),
         source_date_epoch,
-        run: run_options(args),
+        run: run_options(args)?,
         allow: args.allow.clone(),
         secrets: args.secrets.iter().cloned().collect(),
         ..BuildRequest::new(dockerfile.content)
@@ -120,19 +122,33 @@ fn cache(args: &BuildArgs) -> CacheUse {
     }
 }
 
-fn run_options(args: &BuildArgs) -> RunOptions {
-    RunOptions {
+/// A program that is missing is told before the build, too.
+fn network_helper(kind: NetworkHelperKind) -> Result<NetworkHelper, Failure> {
+    NetworkHelper::find(kind).map_err(|error| {
+        let help = format!("install it (sudo apt-get install {}), or build without it", error.package);
+        Failure::Error { exit: Exit::Usage, error: error.into(), help: Some(help) }
+    })
+}
+
+fn run_options(args: &BuildArgs) -> Result<RunOptions, Failure> {
+    let (network, network_helper) = match args.network {
+        Some(BuildNetwork::Through(kind)) => (None, Some(network_helper(kind)?)),
+        Some(BuildNetwork::Plain(network)) => (Some(network), None),
+        None => (None, None),
+    };
+    Ok(RunOptions {
         hosts: args.hosts.clone(),
         shm_size: args.shm_size,
         ulimits: args.ulimits.clone(),
-        network: args.network,
+        network,
+        network_helper,
         memory: args.memory,
         cpus: args.cpus,
         // Docker's "no limit" is -1, and 0 too.
         pids: args.pids_limit.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0),
         no_new_privileges: args.no_new_privileges.last().copied().unwrap_or(false),
         allow_secret_in_layer: args.allow_secret_in_layer,
-    }
+    })
 }
 
 #[cfg(test)]
