@@ -18,7 +18,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     report("fork and exec", &mut times(runs, || Ok(Command::new(&program).status()?.success()))?);
     for network in [Network::Host, Network::None] {
         let mut times =
-            times(runs, || Ok(run(spec(&root, network.clone())?, &mut |_, _| {}, &cancel)? == Exit::Code(0)))?;
+            times(
+                runs,
+                || Ok(run(spec(&root, network.clone())?, &mut |_, _| {}, &cancel)? == Exit::Code(0)),
+            )?;
         report(&format!("run, network {network:?}"), &mut times);
     }
     Ok(())

@@ -6,14 +6,14 @@ use serde_json::Value;
 /// Runs the rest as the user.
 const AS_USER: &str = r#"exec setpriv --reuid 54321 --regid 54321 --clear-groups "$@""#;
 
-/// Runs the rest with a system call failing as not permitted, as under a container's filter: loads the
-/// number, compares, refuses.
+/// Runs the rest with system calls failing with `ERRNO`, as under a container's filter or an older kernel:
+/// loads the number, compares, refuses.
 const REFUSE: &str = r#"python3 -c '
 import ctypes, os, struct, sys
 numbers = [int(number) for number in sys.argv[1].split(",")]
 filter = struct.pack("HBBI", 0x20, 0, 0, 0)
 for number in numbers:
-    filter += struct.pack("HBBI", 0x15, 0, 1, number) + struct.pack("HBBI", 0x06, 0, 0, 0x50001)
+    filter += struct.pack("HBBI", 0x15, 0, 1, number) + struct.pack("HBBI", 0x06, 0, 0, 0x50000 + ERRNO)
 filter += struct.pack("HBBI", 0x06, 0, 0, 0x7fff0000)
 memory = ctypes.create_string_buffer(filter)
 program = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(filter) // 8, ctypes.addressof(memory)))
@@ -22,12 +22,38 @@ assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program) == 0
 os.execvp(sys.argv[2], sys.argv[2:])
 '"#;
 
+/// Runs the rest with a listener for its system calls, as a container manager may have one.
+const LISTEN: &str = r#"python3 -c '
+import ctypes, os, struct, sys
+memory = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0x7fff0000))
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", 1, ctypes.addressof(memory)))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+listener = libc.syscall(SECCOMP, 1, 8, program)
+assert listener > 0
+os.set_inheritable(listener, True)
+os.execvp(sys.argv[1], sys.argv[1:])
+'"#;
+
+/// The script that refuses `numbers` and then runs doctor as the user.
+fn refusing(numbers: &str, errno: u32) -> String {
+    let refuse = REFUSE.replace("ERRNO", &errno.to_string());
+    format!("{refuse} {numbers} {AS_USER}").replace(" exec setpriv", " setpriv")
+}
+
+fn seccomp_number() -> &'static str {
+    if cfg!(target_arch = "aarch64") { "277" } else { "317" }
+}
+
 fn unshare_number() -> &'static str {
     if cfg!(target_arch = "aarch64") { "97" } else { "272" }
 }
 
-/// `fsopen`, and `seccomp`.
 const FSOPEN: &str = "430";
+const OPENAT2: &str = "437";
+
+const EPERM: u32 = 1;
+const ENOSYS: u32 = 38;
 
 #[track_caller]
 fn report(run: &Run) -> Value {
@@ -61,8 +87,10 @@ fn doctor_tells_how_each_person_builds() {
 #[test]
 fn doctor_names_the_setting_that_blocks_a_feature() {
     let bed = SharedBed::new();
-    let unshare = format!("{REFUSE} {} {AS_USER}", unshare_number()).replace(" exec setpriv", " setpriv");
-    let fsopen = format!("{REFUSE} {FSOPEN} {AS_USER}").replace(" exec setpriv", " setpriv");
+    let unshare = refusing(unshare_number(), EPERM);
+    let fsopen = refusing(FSOPEN, EPERM);
+    let listen = LISTEN.replace("SECCOMP", seccomp_number());
+    let listen = format!("{listen} {AS_USER}").replace(" exec setpriv", " setpriv");
     let settings = |file: &str, value: u32, then: &str| {
         format!(
             r#"mkdir "$0/{file}"; cp -r /proc/sys/kernel/pid_max "$0/{file}"; echo {value} > "$0/{file}/{file}"
@@ -88,6 +116,23 @@ fn doctor_names_the_setting_that_blocks_a_feature() {
             "mounts in a user namespace",
             "kernel.apparmor_restrict_unprivileged_userns = 1 (AppArmor)",
             "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+        ),
+        (refusing(OPENAT2, ENOSYS), "openat2", "older than Linux 5.6", "newer kernel"),
+        (refusing(OPENAT2, EPERM), "openat2", "seccomp", "seccomp=unconfined"),
+        (refusing(FSOPEN, ENOSYS), "mounts in a user namespace", "older than Linux 5.2", "newer kernel"),
+        (refusing(seccomp_number(), EPERM), "seccomp user notification", "seccomp", "seccomp=unconfined"),
+        (
+            refusing(seccomp_number(), ENOSYS),
+            "seccomp user notification",
+            "older than Linux 5.5",
+            "newer kernel",
+        ),
+        (listen, "seccomp user notification", "another program already answers", ""),
+        (
+            AS_USER.replace("--clear-groups", "--clear-groups --no-new-privs"),
+            "newuidmap and newgidmap",
+            "no_new_privs is set",
+            "no-new-privileges",
         ),
         (AS_USER.to_owned(), "subordinate ids", "/etc/subuid", "usermod --add-subuids"),
         (

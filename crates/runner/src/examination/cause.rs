@@ -153,7 +153,11 @@ fn of_security_module() -> Cause {
 
 /// The AppArmor profile that this process is confined by.
 fn profile() -> Option<String> {
-    let profile = fs::read_to_string("/proc/self/attr/current").ok()?;
+    enforced(&fs::read_to_string("/proc/self/attr/current").ok()?)
+}
+
+/// The profile that `/proc/self/attr/current` tells, if it forbids anything.
+fn enforced(profile: &str) -> Option<String> {
     let profile = profile.trim_matches(['\0', '\n']).trim();
     (profile.ends_with("(enforce)")).then(|| profile.to_owned())
 }
@@ -166,4 +170,42 @@ fn sysctl(name: &str) -> Option<String> {
 fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|program| program.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_that_only_complains_forbids_nothing() {
+        for (text, expected) in [
+            ("docker-default (enforce)\n", Some("docker-default (enforce)")),
+            ("docker-default (enforce)\0", Some("docker-default (enforce)")),
+            ("docker-default (complain)\n", None),
+            ("unconfined\n", None),
+            ("", None),
+        ] {
+            assert_eq!(enforced(text).as_deref(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_forbids_an_overlay_is_told_by_its_error() {
+        let store = tempfile::tempdir().unwrap();
+        for (errno, what, mend) in [
+            (Errno::NODEV, "no overlayfs", "modprobe overlay"),
+            (Errno::PERM, "older than Linux 5.11", "newer kernel"),
+            (Errno::INVAL, "can hold no upper directory", "--root"),
+        ] {
+            let cause = of_no_overlay(&errno.into(), &store.path().join("not/yet/made"));
+            assert!(cause.what.contains(what), "{cause:?}");
+            assert!(cause.mend.contains(mend), "{cause:?}");
+        }
+    }
+
+    #[test]
+    fn too_many_namespaces_are_told_apart_from_none() {
+        let cause = of_no_namespace(&Errno::NOSPC.into());
+        assert!(cause.what.contains("user.max_user_namespaces"), "{cause:?}");
+    }
 }
