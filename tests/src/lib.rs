@@ -7,6 +7,7 @@
 
 mod base;
 mod bed;
+mod connect_proxy;
 mod docker;
 mod fault_proxy;
 mod fixtures;
@@ -22,6 +23,7 @@ mod token_server;
 
 pub use base::{BaseImage, entry};
 pub use bed::TestBed;
+pub use connect_proxy::ConnectProxy;
 pub use docker::Docker;
 pub use fault_proxy::{Fault, FaultProxy, Seen};
 pub use fixtures::{debian_rootfs, host_rootfs, lbuild_binary, static_lbuild, workspace};

@@ -28,6 +28,8 @@ const LIMIT: Duration = Duration::from_secs(20);
 pub struct RegistryOptions {
     /// It speaks TLS, with the certificate that [`certificates`] made in this folder.
     pub tls: Option<std::path::PathBuf>,
+    /// It takes only clients with a certificate of the same authority.
+    pub wants_certificate: bool,
     /// It wants [`USER`] and [`PASSWORD`].
     pub password: bool,
     /// It wants tokens of this server: its address, and the certificate of its key.
@@ -170,10 +172,15 @@ impl Drop for Registry {
     }
 }
 
-/// Makes an authority `ca.crt`, and `server.crt` with `server.key` for 127.0.0.1, in `folder`.
+/// Makes in `folder` an authority `ca.crt`, `server.crt` with `server.key` for 127.0.0.1 and registry.invalid,
+/// and `client.crt` with `client.key`.
 pub fn certificates(folder: &Path) {
     fs::create_dir_all(folder).unwrap();
-    fs::write(folder.join("san"), "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n").unwrap();
+    fs::write(
+        folder.join("san"),
+        "subjectAltName=IP:127.0.0.1,DNS:registry.invalid\nbasicConstraints=CA:FALSE\n",
+    )
+    .unwrap();
     let run = |arguments: &str| {
         let mut command = Command::new("openssl");
         Run::of(command.args(arguments.split(' ')).current_dir(folder)).success();
@@ -181,12 +188,14 @@ pub fn certificates(folder: &Path) {
     run(
         "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=authority -keyout ca.key -out ca.crt",
     );
-    run(
-        "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=registry -keyout server.key -out server.csr",
-    );
-    run(
-        "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -extfile san -out server.crt",
-    );
+    for name in ["server", "client"] {
+        run(&format!(
+            "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"
+        ));
+        run(&format!(
+            "x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -extfile san -out {name}.crt"
+        ));
+    }
 }
 
 fn configuration_of(folder: &Path, address: &str, options: &RegistryOptions) -> String {
@@ -197,7 +206,9 @@ fn configuration_of(folder: &Path, address: &str, options: &RegistryOptions) -> 
     );
     if let Some(tls) = &options.tls {
         let tls = tls.display();
-        text += &format!("  tls: {{certificate: {tls}/server.crt, key: {tls}/server.key}}\n");
+        let clients =
+            if options.wants_certificate { format!(", clientcas: [{tls}/ca.crt]") } else { String::new() };
+        text += &format!("  tls: {{certificate: {tls}/server.crt, key: {tls}/server.key{clients}}}\n");
     }
     if options.password {
         fs::write(folder.join("htpasswd"), HTPASSWD).unwrap();

@@ -256,6 +256,7 @@ impl BlobReader {
             let (parts, body) = sent
                 .map_err(|source| RegistryError::Connection {
                     host: url.authority.clone(),
+                    is_proxied: agent.config().proxy().is_some(),
                     source: Box::new(source),
                 })?
                 .into_parts();

@@ -144,6 +144,7 @@ impl<'a> Call<'a> {
         };
         let sent = sent.map_err(|source| RegistryError::Connection {
             host: url.authority.clone(),
+            is_proxied: agent.config().proxy().is_some(),
             source: Box::new(source),
         });
         let (parts, body) = sent?.into_parts();

@@ -12,6 +12,8 @@ pub enum RegistryError {
     Connection {
         /// The registry or the server that it sent us to.
         host: String,
+        /// Whether the way there is a proxy.
+        is_proxied: bool,
         /// What happened.
         source: Box<ureq::Error>,
     },
@@ -169,7 +171,7 @@ impl RegistryError {
     /// What the user can do about it.
     pub fn help(&self) -> Option<String> {
         Some(match self {
-            Self::Connection { source, .. } => connection_help(source).to_owned(),
+            Self::Connection { source, is_proxied, .. } => connection_help(source, *is_proxied).to_owned(),
             Self::NotFound { .. } => {
                 "check the name and the tag; a private repository may look the same: `lbuild login`"
                     .to_owned()
@@ -202,7 +204,7 @@ impl RegistryError {
     }
 }
 
-fn connection_help(error: &ureq::Error) -> &'static str {
+fn connection_help(error: &ureq::Error, is_proxied: bool) -> &'static str {
     match error {
         ureq::Error::HostNotFound => "the name of the registry is not known: check it and the network",
         // The system's resolver has no kind of its own for it.
@@ -211,10 +213,13 @@ fn connection_help(error: &ureq::Error) -> &'static str {
         }
         ureq::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => TLS_HELP,
         ureq::Error::Tls(_) | ureq::Error::Rustls(_) | ureq::Error::Pem(_) => TLS_HELP,
-        ureq::Error::ConnectProxyFailed(_) => "check HTTPS_PROXY and NO_PROXY",
+        ureq::Error::ConnectProxyFailed(_) => PROXY_HELP,
+        _ if is_proxied => PROXY_HELP,
         _ => "check the name and the network",
     }
 }
+
+const PROXY_HELP: &str = "the way there is a proxy: check HTTPS_PROXY and NO_PROXY";
 
 const TLS_HELP: &str = "put the certificate of the registry's authority into /etc/docker/certs.d/HOST/ca.crt; \
                         for a registry without TLS, set `insecure = true` in registries.conf";

@@ -76,6 +76,7 @@ impl Host {
             let result = request.map_err(ureq::Error::Http).and_then(|request| agent.run(request));
             result.map_err(|source| RegistryError::Connection {
                 host: name.to_owned(),
+                is_proxied: agent.config().proxy().is_some(),
                 source: Box::new(source),
             })
         };

@@ -135,6 +135,7 @@ mod tests {
             (
                 RegistryError::Connection {
                     host: "a.io".into(),
+                    is_proxied: false,
                     source: Box::new(ureq::Error::Io(io::ErrorKind::ConnectionReset.into())),
                 },
                 ATTEMPTS - 1,
@@ -142,6 +143,7 @@ mod tests {
             (
                 RegistryError::Connection {
                     host: "a.io".into(),
+                    is_proxied: false,
                     source: Box::new(ureq::Error::HostNotFound),
                 },
                 0,

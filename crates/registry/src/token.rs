@@ -104,6 +104,7 @@ impl Token {
         let (parts, body) = sent
             .map_err(|source| RegistryError::Connection {
                 host: realm.authority.clone(),
+                is_proxied: agent.config().proxy().is_some(),
                 source: Box::new(source),
             })?
             .into_parts();

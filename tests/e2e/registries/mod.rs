@@ -9,6 +9,7 @@ mod mirrors;
 mod other_tools;
 mod pull;
 mod push;
+mod tls;
 
 use std::ffi::OsStr;
 use std::fs;

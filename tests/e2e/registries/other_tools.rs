@@ -30,16 +30,38 @@ fn images_of_every_form_are_pulled() {
 }
 
 #[test]
+fn what_buildah_made_is_pulled() {
+    let bed = RegistryBed::new();
+    let registry = Registry::start(&bed.path("registry"));
+    let name = registry.name("made:1");
+    std::fs::write(bed.path("file"), "by buildah\n").unwrap();
+    let buildah = |arguments: &[&str]| buildah(&bed, arguments);
+    let container = buildah(&["from", "scratch"]);
+    buildah(&["copy", &container, bed.path("file").to_str().unwrap(), "/file"]);
+    let image = buildah(&["commit", "--quiet", "--rm", &container]);
+    buildah(&["push", "--tls-verify=false", &image, &format!("docker://{name}")]);
+    bed.lbuild(["pull", &name]).success();
+    assert_eq!(bed.file_of(&name, "file"), b"by buildah\n");
+    bed.bed.dockerfile(&format!("FROM {name}\nCOPY --from={name} /file /again\n"));
+    bed.build(["-t", "app"]).success();
+    assert_eq!(bed.file_of("app", "again"), b"by buildah\n");
+}
+
+/// Runs Buildah with a storage of the bed's; returns what it prints.
+fn buildah(bed: &RegistryBed, arguments: &[&str]) -> String {
+    let root = bed.path("buildah");
+    let mut command = Command::new("buildah");
+    command.arg("--storage-driver=vfs").arg("--root").arg(&root).arg("--runroot").arg(root.join("run"));
+    Run::of(command.args(arguments)).success().text().trim().to_owned()
+}
+
+#[test]
 fn the_image_for_the_platform_is_chosen_from_what_buildah_pushes() {
     let mut bed = RegistryBed::new();
     let registry = Registry::start(&bed.path("registry"));
     let name = registry.name("many:1");
-    let root = bed.path("buildah");
-    let buildah = |arguments: &[&str]| {
-        let mut command = Command::new("buildah");
-        command.arg("--storage-driver=vfs").arg("--root").arg(&root).arg("--runroot").arg(root.join("run"));
-        Run::of(command.args(arguments)).success().text().trim().to_owned()
-    };
+    let tool = RegistryBed::new();
+    let buildah = |arguments: &[&str]| buildah(&tool, arguments);
     buildah(&["manifest", "create", "many"]);
     for (arch, variant) in [("amd64", ""), ("arm64", "v8"), ("arm", "v6"), ("arm", "v7")] {
         let container = buildah(&["from", "scratch"]);
