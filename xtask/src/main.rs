@@ -59,6 +59,15 @@ Usage:
       BuildKit alone, once, into target/bench/quick. LBUILD_BIN: a binary that
       is measured instead of one built from these sources; also for the next two.
 
+  cargo xtask bench context [FILES]
+      Time a cached build over a context of FILES (100000) files of 10 KiB,
+      `git status` and `find -type f` on the same tree, in turns; fails unless
+      the build is faster than `git status`.
+
+  cargo xtask bench memory
+      Measure the memory of builds over a file of 4 GB and over 1,000,000
+      files; fails where one takes more than 100 MB.
+
   cargo xtask bench growth [steps|layers|files|bytes|images|builds]...
       Measure how time and memory grow with the amount of each and write
       bench/GROWTH.md and a plot of each; fails where one is worse than linear.
@@ -121,6 +130,8 @@ fn dispatch(arguments: &[String]) -> Result<bool, Failure> {
         }
         "bench" => match rest {
             [growth, names @ ..] if growth == "growth" => bench::growth::run(names),
+            [context, rest @ ..] if context == "context" => bench::context::time(rest),
+            [memory] if memory == "memory" => bench::context::memory(),
             _ => bench::run(rest).map(|()| true),
         },
         "instructions" => {

@@ -45,6 +45,10 @@ pub const TEST_TOOLS: [Package; 19] = [
 pub const BENCH_TOOLS: [Package; 3] =
     [MMDEBSTRAP, Package { name: "buildah", program: "buildah" }, Package { name: "time", program: "time" }];
 
+/// What the measurements on large contexts need.
+pub const CONTEXT_BENCH_TOOLS: [Package; 2] =
+    [Package { name: "git", program: "git" }, Package { name: "time", program: "time" }];
+
 /// What makes the disks that faults are tried on, and sets their quotas.
 pub const FAULTS: [Package; 2] = [
     Package { name: "e2fsprogs", program: "mkfs.ext4" },

@@ -67,12 +67,15 @@ fn upgrade(layout: &Layout) -> Result<(), StoreError> {
     fs::rename(&aside, layout.version()).on("rename", &aside)
 }
 
-/// The content of a file of one line. One that a crash of the machine left empty counts as absent.
+/// The content of a file of one line. One that a crash of the machine left empty counts as absent; one that
+/// is damaged reads as what no store has.
 fn read(path: &Path) -> Result<Option<String>, StoreError> {
-    match fs::read_to_string(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        result => Ok(Some(result.on("read", path)?.trim().to_owned()).filter(|text| !text.is_empty())),
-    }
+    let content = match fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        result => result.on("read", path)?,
+    };
+    let text = String::from_utf8_lossy(&content).trim().to_owned();
+    Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
 fn check_empty(layout: &Layout) -> Result<(), StoreError> {

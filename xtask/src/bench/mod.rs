@@ -2,6 +2,7 @@
 
 mod builders;
 mod chart;
+pub mod context;
 mod costs;
 mod floor;
 pub mod growth;
