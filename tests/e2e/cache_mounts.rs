@@ -37,3 +37,58 @@ fn what_is_no_cache_mount_is_neither_exported_nor_imported() {
     bed.lbuild(["cache", "ls"]).success();
     bed.assert_nothing_left();
 }
+
+/// Builds two steps at the same time, in two processes. Each meets the other: it goes on only when both run.
+fn side_by_side(sharing: &str, command: &str) -> TestBed {
+    let bed = TestBed::with_base("");
+    let dockerfile = |own: &str, other: &str| {
+        let command = command.replace("OWN", own).replace("OTHER", other);
+        format!(
+            "FROM base\nRUN --mount=type=cache,id=meeting,target=/m \\\n  \
+             --mount=type=cache,id=kept,target=/c,sharing={sharing} \\\n  {command}\n"
+        )
+    };
+    bed.file("one", dockerfile("one", "two")).file("two", dockerfile("two", "one"));
+    let start = |name: &str| bed.start_build(["-f", bed.context().join(name).to_str().unwrap()]);
+    let builds = ["one", "two"].map(start);
+    builds.into_iter().for_each(|build| {
+        build.end().success();
+    });
+    bed
+}
+
+/// Waits until the other step is there.
+const MEET: &str =
+    "touch /m/OWN; for i in $(seq 300); do test -e /m/OTHER && break; sleep 0.1; done; test -e /m/OTHER";
+
+#[test]
+fn a_shared_cache_mount_is_seen_by_runs_at_the_same_time() {
+    let see = "for i in $(seq 300); do test -e /c/OTHER && break; sleep 0.1; done; test -e /c/OTHER";
+    let bed = side_by_side("shared", &format!("{MEET} && touch /c/OWN && {see}"));
+    bed.assert_nothing_left();
+}
+
+#[test]
+fn a_private_cache_mount_is_not_seen_by_another_run() {
+    let meet_again = MEET.replace("/m/", "/m/again-");
+    side_by_side("private", &format!("{MEET} && touch /c/OWN && {meet_again} && test ! -e /c/OTHER"));
+}
+
+#[test]
+fn a_locked_cache_mount_is_had_by_one_run_after_the_other() {
+    let bed = side_by_side("locked", ": OWN; echo begin >> /c/log; sleep 0.7; echo end >> /c/log");
+    bed.dockerfile("FROM base\nRUN --mount=type=cache,id=kept,target=/c cp /c/log /shown\n");
+    assert_eq!(bed.built().top_layer().entry("shown").content, b"begin\nend\nbegin\nend\n");
+}
+
+#[test]
+fn a_locked_cache_mount_is_free_once_its_process_was_killed() {
+    let bed = TestBed::with_base("FROM base\nRUN --mount=type=cache,target=/c,sharing=locked sleep 1000\n");
+    let mut first = bed.start_build([""; 0]);
+    first.wait_until_it_says("sleep 1000");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    first.signal(rustix::process::Signal::KILL);
+    first.end();
+    bed.dockerfile("FROM base\nRUN --mount=type=cache,target=/c,sharing=locked echo free > /shown\n");
+    assert_eq!(bed.built().top_layer().entry("shown").content, b"free\n");
+}

@@ -187,6 +187,24 @@ fn a_cache_that_was_not_asked_pruned_or_damaged_is_told() {
 }
 
 #[test]
+fn a_result_that_was_not_kept_is_told() {
+    let bed = TestBed::with_base("FROM base\nCOPY d /d\n");
+    // Copying these takes time enough to change the last one meanwhile.
+    for number in 0..10_000 {
+        bed.file(&format!("d/{number:05}"), "");
+    }
+    bed.file("d/last", "1");
+    let mut build = bed.start_build(["--explain"]);
+    build.wait_until_it_says("MISS");
+    bed.file("d/last", "2");
+    build.end().success().says(&["last changed while it was copied"]);
+    bed.file("d/last", "1");
+    let expected = "files changed while the earlier build copied them, so that it was not kept";
+    assert_eq!(reason(&bed, &[]), expected);
+    assert_eq!(misses(&bed, &[]), [], "nothing changed this time");
+}
+
+#[test]
 fn why_explains_the_last_build_of_a_context() {
     let bed = built("FROM base\nCOPY f /\nRUN true\n");
     bed.file("f", "2");

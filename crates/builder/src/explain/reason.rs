@@ -228,6 +228,57 @@ mod tests {
         }
     }
 
+    /// Where a reason is shown to be given: a test of `explain.rs` of the end-to-end tests or, for what no two
+    /// builds with one binary can give, of `compare.rs` here. A reason that is added has to be added here.
+    fn shown_by(reason: &Reason) -> &'static str {
+        match reason {
+            Reason::NoCache | Reason::Removed | Reason::Damaged => {
+                "a_cache_that_was_not_asked_pruned_or_damaged_is_told"
+            }
+            Reason::NoEarlierBuild | Reason::Files(_) => "changed_files_are_named",
+            Reason::NewStep
+            | Reason::Failed
+            | Reason::Instruction { .. }
+            | Reason::Argument(_)
+            | Reason::Variable(_) => "changed_instructions_arguments_and_variables_are_named",
+            Reason::KeyFormat => "each_part_of_what_a_step_sees_has_its_words",
+            Reason::Base { .. } | Reason::StepBefore { .. } => "another_base_and_the_step_before_are_named",
+            Reason::Setting(_) => "what_else_a_run_sees_is_named",
+            Reason::MountedFiles { .. } => "changed_mounts_and_secrets_are_named",
+            Reason::NotKept => "a_result_that_was_not_kept_is_told",
+            Reason::Unknown => "a_plan_says_what_would_run_and_does_nothing",
+        }
+    }
+
+    #[test]
+    fn every_reason_is_shown_by_a_test() {
+        let tests = [include_str!("compare.rs"), include_str!("../../../../tests/e2e/explain.rs")].concat();
+        let difference = || Difference { name: "V".into(), before: None, now: None };
+        let text = || "x".to_owned();
+        for reason in [
+            Reason::NoCache,
+            Reason::NoEarlierBuild,
+            Reason::NewStep,
+            Reason::KeyFormat,
+            Reason::Base { name: text(), before: text(), now: text() },
+            Reason::StepBefore { text: text() },
+            Reason::Instruction { before: text() },
+            Reason::Argument(difference()),
+            Reason::Variable(difference()),
+            Reason::Setting(difference()),
+            Reason::Files(FileChanges::default()),
+            Reason::MountedFiles { target: text() },
+            Reason::Removed,
+            Reason::Damaged,
+            Reason::Failed,
+            Reason::NotKept,
+            Reason::Unknown,
+        ] {
+            let test = format!("fn {}()", shown_by(&reason));
+            assert!(tests.contains(&test), "{test} of {reason:?} is not there");
+        }
+    }
+
     #[test]
     fn long_values_are_cut() {
         assert_eq!(cut(&"é".repeat(61)), format!("{}…", "é".repeat(60)));
