@@ -80,7 +80,7 @@ const PATHS: [HotPath; 7] = [
     HotPath {
         name: "cached build",
         what: "build 200 steps that are all known",
-        limit: 200.0,
+        limit: 146.0,
         is_known: true,
         arguments: &["build", "--tag", "steps", "{}/steps"],
     },
