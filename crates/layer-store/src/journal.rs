@@ -21,6 +21,7 @@ use lbuild_oci::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::error::OnPath;
+use crate::image::file_names;
 use crate::{Removed, Store, StoreError, record, usage};
 
 /// How long something that a step printed may stay in memory before it is in its log.
@@ -149,8 +150,9 @@ impl Store {
         let lists = self.root().join("file-lists");
         if lists.exists() {
             removed.bytes += usage::of(&lists).bytes;
-            if !dry_run {
-                usage::remove_tree(&lists)?;
+            // The folder stays: a build may be about to put a list there.
+            for name in if dry_run { Vec::new() } else { file_names(&lists)? } {
+                usage::remove_tree(&lists.join(name))?;
             }
         }
         Ok(removed)
