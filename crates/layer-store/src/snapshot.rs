@@ -17,7 +17,7 @@ use crate::error::OnPath;
 use crate::hollow::{Depth, Token};
 use crate::overlay::{Lower, MAX_LOWERS, Overlay};
 use crate::pack::{Packed, TarSink};
-use crate::snapshots::lock;
+use crate::snapshots::{Known, lock};
 use crate::staging::Staging;
 use crate::workspace::{Finished, Workspace};
 use crate::{Layer, Store, StoreError, directory, seal};
@@ -343,7 +343,8 @@ impl Store {
                 rustix::fs::openat(one, c".", flags, Mode::empty()).map(Some).on("open", "the mount points")
             }
             ([_], None, None) => {
-                let path = self.directory_of(&self.snapshots.chains(layers)[0], stubs.depth);
+                let known = self.snapshots.known();
+                let path = self.directory_of(&known, &self.snapshots.chains(layers)[0], stubs.depth);
                 path.map(|path| directory::open(&path).on("open", path)).transpose()
             }
             _ => self.merge(layers, stubs, None, SOURCE).map(Some),
@@ -368,10 +369,13 @@ impl Store {
             return self.union(layers, stubs, unions);
         }
         let chains = self.snapshots.chains(layers);
+        // Held until the mount has them.
+        let known = self.snapshots.known();
         let mut lowers: Vec<Lower<'_>> = Vec::with_capacity(layers.len() + 2);
         lowers.extend(stubs.below.as_ref().map(|stubs| Lower::Fd(stubs.as_fd())));
         for (chain, layer) in chains.iter().zip(layers) {
-            let path = self.directory_of(chain, stubs.depth).ok_or(StoreError::UnknownLayer(*layer))?;
+            let path =
+                self.directory_of(&known, chain, stubs.depth).ok_or(StoreError::UnknownLayer(*layer))?;
             lowers.push(Lower::Path(path));
         }
         lowers.extend(stubs.above.as_ref().map(|stubs| Lower::Fd(stubs.as_fd())));
@@ -428,14 +432,16 @@ impl Store {
     pub(crate) fn root_stat(&self, layers: &[DiffId]) -> Result<Stat, StoreError> {
         let top = self.snapshots.chains(layers).pop();
         // The root of a hollow directory is what the whole one's would be.
-        let path = top.and_then(|chain| self.directory_of(&chain, Depth::Hollow));
+        let known = self.snapshots.known();
+        let path = top.and_then(|chain| self.directory_of(&known, &chain, Depth::Hollow));
         let path = path.unwrap_or_else(|| self.empty[0].clone());
         rustix::fs::stat(&path).on("read", path)
     }
 
-    /// The directory of a snapshot that is there, or of one that may be hollow.
-    fn directory_of(&self, chain: &ChainId, depth: Depth) -> Option<PathBuf> {
-        let whole = self.snapshots.known().path(chain).map(PathBuf::from);
+    /// The directory of a snapshot that is there, or of one that may be hollow. It stays there as long as
+    /// `known` is held.
+    fn directory_of(&self, known: &Known<'_>, chain: &ChainId, depth: Depth) -> Option<PathBuf> {
+        let whole = known.path(chain).map(PathBuf::from);
         whole.or_else(|| self.hollow.path(chain).filter(|_| depth.is_hollow()))
     }
 

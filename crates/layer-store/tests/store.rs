@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::{Bed, file, open, run};
@@ -538,4 +539,24 @@ fn a_copied_store_works() {
     let layer = bed.store.layer(&stack[2]).unwrap().unwrap();
     assert_eq!(bed.paths(&layer), ["d/", "d/.wh.c", "top"]);
     assert!(bed.step(&stack, "echo more > d/f").is_some());
+}
+
+#[test]
+fn a_snapshot_is_found_while_a_flush_gives_it_its_name() {
+    let bed = Bed::new();
+    for round in 0..150 {
+        let stack = bed.with(&[], &format!("echo {round} > f"));
+        let is_flushed = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !is_flushed.load(Ordering::Relaxed) {
+                        bed.store.view(&stack).unwrap();
+                    }
+                });
+            }
+            bed.store.flush().unwrap();
+            is_flushed.store(true, Ordering::Relaxed);
+        });
+    }
 }
