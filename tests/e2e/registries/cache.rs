@@ -153,7 +153,8 @@ fn min_writes_the_steps_of_the_image_alone() {
     let to = |namespace: &str| format!("{},{namespace}", to(registry.address()));
     build(&one, &[to("namespace=min,mode=min"), to("namespace=max,mode=max")]).success();
     let count = |part: &str| registry.tags("cache").iter().filter(|tag| tag.starts_with(part)).count();
-    assert_eq!((count("min-"), count("max-")), (5, 6));
+    // One of each is the listing of the base's layer.
+    assert_eq!((count("min-"), count("max-")), (6, 7));
 }
 
 #[test]
@@ -168,7 +169,7 @@ fn old_records_are_removed_of_one_namespace_or_of_all_and_images_stay() {
         one.lbuild(["cache", "prune", "--ref", &name].iter().chain(arguments)).success().text()
     };
     assert!(prune(&["--older-than=1h"]).starts_with("Removed 0 records"));
-    assert!(prune(&["--older-than=0s", "--namespace=a"]).starts_with("Removed 6 records"));
+    assert!(prune(&["--older-than=0s", "--namespace=a"]).starts_with("Removed 7 records"));
     assert!(registry.tags("cache").iter().all(|tag| !tag.starts_with("a-")), "{:?}", registry.tags("cache"));
     let of_b = format!("{},namespace=b", from(registry.address()));
     assert_eq!(executed(&build(&two, &[of_b, "--frozen".into()]).success()), 0);
