@@ -135,6 +135,8 @@ impl Bed {
 
     fn git(&self, words: &[&str]) -> Command {
         let mut git = command("git", ["-c", "user.name=bench", "-c", "user.email=bench@localhost"]);
+        // What it does in the background would change the tree under the others.
+        git.args(["-c", "gc.auto=0", "-c", "maintenance.auto=false"]);
         git.args(words).current_dir(&self.context);
         git
     }
