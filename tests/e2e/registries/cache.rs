@@ -89,7 +89,8 @@ fn records_are_written_while_the_build_runs_and_outlive_its_failure() {
     let mut command = one.command(["build", "--progress=plain", "-t", "app"]);
     let running = Running::start(command.arg(to(registry.address())).arg(one.bed.context()));
     let limit = Instant::now() + Duration::from_secs(60);
-    while registry.tags("cache").len() < 6 {
+    // Six steps, and the listing of the base's layer.
+    while registry.tags("cache").len() < 7 {
         assert!(Instant::now() < limit, "{:?}", registry.tags("cache"));
         std::thread::sleep(Duration::from_millis(50));
     }
