@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use lbuild_tests::{BaseImage, Run, Running, TestBed};
 
-const DOCKERFILE: &str = "FROM base AS tool
+/// Five steps that make layers, one of them of another stage. They leave six records: the copy from a
+/// stage is known by the stage, and by the files.
+pub const DOCKERFILE: &str = "FROM base AS tool
 RUN date +%s%N > /made && head -c 100000 /dev/urandom > /data
 FROM base
 COPY file /copied

@@ -9,18 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::RegistryBed;
-use crate::shared_cache::executed;
-
-/// Five steps that make layers, one of them of another stage. They leave six records: the copy from a
-/// stage is known by the stage, and by the files.
-pub const DOCKERFILE: &str = "FROM base AS tool
-RUN date +%s%N > /made && head -c 100000 /dev/urandom > /data
-FROM base
-COPY file /copied
-WORKDIR /w
-COPY --from=tool /made /made
-RUN cat /made /copied > /w/result
-";
+use crate::shared_cache::{DOCKERFILE, executed};
 
 /// A machine with the image `base` and a context.
 pub fn machine() -> RegistryBed {
