@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Builder, Compression, IMAGE, empty};
+use super::{Builder, Compression, IMAGE, empty, load, server_version};
 use crate::bench::measure::Daemon;
-use crate::command::{Failure, command, run_quietly};
+use crate::command::{Failure, command};
 use crate::dockerd::Dockerd;
 
 /// Builds keep their cache and no image, as `buildctl build` without an output; archives come straight from
@@ -54,8 +54,7 @@ impl Builder for BuildKit {
     }
 
     fn version(&self) -> Result<String, Failure> {
-        let version = run_quietly(self.command().args(["version", "--format", "{{.Server.Version}}"]))?;
-        Ok(format!("the BuildKit of Docker {}", version.trim()))
+        Ok(format!("the BuildKit of Docker {}", server_version(self.command())?))
     }
 
     fn daemon(&self) -> Option<&Daemon> {
@@ -67,9 +66,7 @@ impl Builder for BuildKit {
     }
 
     fn load(&self, archive: &Path) -> Command {
-        let mut command = self.command();
-        command.args(["load", "--input"]).arg(archive);
-        command
+        load(self.command(), archive)
     }
 
     fn build(&self, context: &Path) -> Command {

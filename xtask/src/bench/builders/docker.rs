@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Builder, IMAGE, empty};
+use super::{Builder, IMAGE, empty, load, server_version};
 use crate::bench::measure::Daemon;
-use crate::command::{Failure, command, run_quietly};
+use crate::command::{Failure, command};
 use crate::dockerd::Dockerd;
 
 /// Docker's classic builder, or the BuildKit that the daemon has built in.
@@ -36,8 +36,7 @@ impl Builder for Docker {
     }
 
     fn version(&self) -> Result<String, Failure> {
-        let version = run_quietly(self.command().args(["version", "--format", "{{.Server.Version}}"]))?;
-        Ok(format!("Docker {}", version.trim()))
+        Ok(format!("Docker {}", server_version(self.command())?))
     }
 
     fn daemon(&self) -> Option<&Daemon> {
@@ -49,9 +48,7 @@ impl Builder for Docker {
     }
 
     fn load(&self, archive: &Path) -> Command {
-        let mut command = self.command();
-        command.args(["load", "--input"]).arg(archive);
-        command
+        load(self.command(), archive)
     }
 
     fn build(&self, context: &Path) -> Command {

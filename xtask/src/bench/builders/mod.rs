@@ -91,6 +91,18 @@ pub fn reset(builder: &dyn Builder, archive: Option<&Path>, scratch: &Path) -> R
     run_quietly(&mut builder.build(scratch)).map(drop)
 }
 
+/// The version of a Docker's daemon.
+fn server_version(mut docker: Command) -> Result<String, Failure> {
+    let version = run_quietly(docker.args(["version", "--format", "{{.Server.Version}}"]))?;
+    Ok(version.trim().to_owned())
+}
+
+/// Has a Docker bring in the image in a docker archive.
+fn load(mut docker: Command, archive: &Path) -> Command {
+    docker.args(["load", "--input"]).arg(archive);
+    docker
+}
+
 /// Removes all images of a Docker and what its client's `prune` takes away.
 fn empty(docker: impl Fn() -> Command, prune: &[&str]) -> Result<(), Failure> {
     let images = run_quietly(docker().args(["images", "--quiet", "--all"]))?;
