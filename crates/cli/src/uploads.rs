@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
 
 use lbuild_builder::Cancel;
-use lbuild_exporter::{EarlyPush, PushOptions, Pushed};
+use lbuild_exporter::{EarlyPush, LAYERS_AT_ONCE, PushOptions, Pushed};
 use lbuild_layer_store::{ImageRecord, Store};
 use lbuild_oci::{DiffId, Reference};
 use lbuild_registry::Client;
@@ -13,9 +13,6 @@ use lbuild_registry::Client;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::registry;
-
-/// Layers that are uploaded at the same time.
-const AT_ONCE: usize = 3;
 
 /// Uploads layers that a build makes. What fails is left to the push that follows the build, which tells.
 pub struct Uploads<'a> {
@@ -63,7 +60,7 @@ impl<'a> Uploads<'a> {
         build: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
         let _closing = Closing(self);
-        let workers = if self.targets.is_empty() { 0 } else { AT_ONCE };
+        let workers = if self.targets.is_empty() { 0 } else { LAYERS_AT_ONCE };
         for _ in 0..workers {
             scope.spawn(|| self.run());
         }

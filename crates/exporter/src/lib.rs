@@ -32,5 +32,5 @@ pub use error::ExportError;
 pub use layout::write_oci_layout;
 pub use options::{Compression, ExportOptions, Written};
 pub use package::{Descriptor, Package, PackedLayer, compress_layer, manifest};
-pub use push::{MediaTypes, PushOptions, Pushed, push};
+pub use push::{LAYERS_AT_ONCE, MediaTypes, PushOptions, Pushed, push};
 pub use rootfs::{write_rootfs_dir, write_rootfs_tar};

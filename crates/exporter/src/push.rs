@@ -17,7 +17,7 @@ use crate::layer_push::{LayerPush, PushedLayer, Way};
 use crate::{EarlyPush, ExportError, ExportOptions, Written};
 
 /// Layers that are uploaded at the same time.
-const AT_ONCE: usize = 3;
+pub const LAYERS_AT_ONCE: usize = 3;
 
 /// How an image is pushed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -127,7 +127,7 @@ fn push_layers(
         }
     };
     thread::scope(|scope| {
-        for _ in 0..AT_ONCE.min(unique.len()) {
+        for _ in 0..LAYERS_AT_ONCE.min(unique.len()) {
             scope.spawn(work);
         }
     });
