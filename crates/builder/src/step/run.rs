@@ -323,6 +323,11 @@ fn spec(
     if let Some(target) = agent {
         env.push(("SSH_AUTH_SOCK".into(), target.clone().into()));
     }
+    let network = network(request, resolved.network);
+    let resolv_conf = match &network {
+        lbuild_runner::Network::Through(helper) => surroundings::resolv_conf_of(helper),
+        _ => surroundings::resolv_conf(),
+    };
     Ok(RunSpec {
         root: active.root().try_clone()?.into_fd(),
         args: resolved.command.words.iter().map(Into::into).collect(),
@@ -330,17 +335,14 @@ fn spec(
         cwd: state.workdir().into(),
         user: User { uid: user.uid, gid: user.gid, groups: user.all_groups() },
         hostname: surroundings::host_name(request).to_owned(),
-        network: network(request, resolved.network),
+        network,
         security: match resolved.security {
             Security::Sandbox => lbuild_runner::Security::Sandbox,
             Security::Insecure => lbuild_runner::Security::Insecure,
         },
         mounts,
         hosts: surroundings::hosts(request),
-        resolv_conf: match network(request, resolved.network) {
-            lbuild_runner::Network::Through(helper) => surroundings::resolv_conf_of(&helper),
-            _ => surroundings::resolv_conf(),
-        },
+        resolv_conf,
         shm_size: request.run.shm_size.unwrap_or(surroundings::DEFAULT_SHM),
         ulimits: surroundings::ulimits(request)?,
         limits: surroundings::limits(request),
