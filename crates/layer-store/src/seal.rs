@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use lbuild_archive::{EntryKind, Header};
+use lbuild_archive::{DeviceNote, EntryKind, Header};
 use rustix::fs::{self, AtFlags, FileType, Stat};
 
 use crate::StoreError;
@@ -249,16 +249,21 @@ impl<'a> Walk<'a> {
     }
 
     fn file(&mut self, level: &mut Level, name: &CStr, stat: &Stat) -> Result<(), StoreError> {
-        if self.marks.notes_devices() && stat.st_size == 0 && self.noted_device(level, name, stat)? {
-            return Ok(());
-        }
+        let opened = if self.marks.notes_devices() && stat.st_size == 0 {
+            let content = self.open_file(level, name, stat)?;
+            if let Some(note) = content.device.clone() {
+                return self.noted_device(level, name, stat, &content, note);
+            }
+            Some(content)
+        } else {
+            None
+        };
         let is_linked = stat.st_nlink > 1;
         if is_linked && let Some(first) = self.links.get(&stat.st_ino) {
             let header = self.header(EntryKind::HardLink(first.clone()), stat, None);
             return self.hand_over(&Header { size: 0, ..header }, None);
         }
-        let content =
-            Content::open(level.directory.as_fd(), name, stat).map_err(|e| self.error("open", e))?;
+        let content = opened.map_or_else(|| self.open_file(level, name, stat), Ok)?;
         if let Some(token) = self.below.and_then(|below| below.hollow)
             && token.read(&content.file).map_err(|e| self.error("read", e))?.is_some()
         {
@@ -276,19 +281,25 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Takes the file for the device that it stands for; the answer is whether it does. As with real ones,
-    /// each of several names is a device.
-    fn noted_device(&mut self, level: &mut Level, name: &CStr, stat: &Stat) -> Result<bool, StoreError> {
-        let content =
-            Content::open(level.directory.as_fd(), name, stat).map_err(|e| self.error("open", e))?;
-        let Some(note) = content.device.clone() else { return Ok(false) };
-        if self.is_same_file(level, name, stat, &content)? {
-            self.remove(level, name, AtFlags::empty())?;
-            return Ok(true);
+    fn open_file(&self, level: &Level, name: &CStr, stat: &Stat) -> Result<Content, StoreError> {
+        Content::open(level.directory.as_fd(), name, stat).map_err(|e| self.error("open", e))
+    }
+
+    /// Takes the file for the device that `note` says it stands for. As with real ones, each of several names
+    /// is a device.
+    fn noted_device(
+        &mut self,
+        level: &mut Level,
+        name: &CStr,
+        stat: &Stat,
+        content: &Content,
+        note: DeviceNote,
+    ) -> Result<(), StoreError> {
+        if self.is_same_file(level, name, stat, content)? {
+            return self.remove(level, name, AtFlags::empty());
         }
         let header = self.header(EntryKind::File, stat, None).of_noted_device(note);
-        self.hand_over(&header, None)?;
-        Ok(true)
+        self.hand_over(&header, None)
     }
 
     fn is_same_file(
