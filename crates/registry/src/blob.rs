@@ -254,11 +254,7 @@ impl BlobReader {
             }
             let sent = request.body(()).map_err(ureq::Error::Http).and_then(|request| agent.run(request));
             let (parts, body) = sent
-                .map_err(|source| RegistryError::Connection {
-                    host: url.authority.clone(),
-                    is_proxied: agent.config().proxy().is_some(),
-                    source: Box::new(source),
-                })?
+                .map_err(|source| RegistryError::connection(&agent, &url.authority, source))?
                 .into_parts();
             let (status, headers, host) = (parts.status.as_u16(), parts.headers, url.authority.clone());
             let answer = Answer { status, headers, body, url, host, is_logged_in: false };

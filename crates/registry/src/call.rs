@@ -142,11 +142,7 @@ impl<'a> Call<'a> {
                 run(agent, request, SendBody::from_reader(*reader), is_slow)
             }
         };
-        let sent = sent.map_err(|source| RegistryError::Connection {
-            host: url.authority.clone(),
-            is_proxied: agent.config().proxy().is_some(),
-            source: Box::new(source),
-        });
+        let sent = sent.map_err(|source| RegistryError::connection(agent, &url.authority, source));
         let (parts, body) = sent?.into_parts();
         Ok(Answer {
             status: parts.status.as_u16(),

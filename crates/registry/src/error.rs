@@ -168,6 +168,12 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
+    /// Why `agent` has no answer of `host`.
+    pub(crate) fn connection(agent: &ureq::Agent, host: &str, source: ureq::Error) -> Self {
+        let is_proxied = agent.config().proxy().is_some();
+        Self::Connection { host: host.to_owned(), is_proxied, source: Box::new(source) }
+    }
+
     /// What the user can do about it.
     pub fn help(&self) -> Option<String> {
         Some(match self {

@@ -74,11 +74,7 @@ impl Host {
         let attempt = || {
             let request = ureq::http::Request::builder().method(Method::GET).uri(base.to_string()).body(());
             let result = request.map_err(ureq::Error::Http).and_then(|request| agent.run(request));
-            result.map_err(|source| RegistryError::Connection {
-                host: name.to_owned(),
-                is_proxied: agent.config().proxy().is_some(),
-                source: Box::new(source),
-            })
+            result.map_err(|source| RegistryError::connection(agent, name, source))
         };
         let response = match attempt() {
             // A connection that broke may be an accident; two are a server that is not there.

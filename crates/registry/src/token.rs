@@ -101,13 +101,8 @@ impl Token {
         let agent = client.agent(&realm, &[&realm.authority, &host.name], host.insecure, reach)?;
         let request = request(&realm, bearer, scope, credentials);
         let sent = request.map_err(ureq::Error::Http).and_then(|request| agent.run(request));
-        let (parts, body) = sent
-            .map_err(|source| RegistryError::Connection {
-                host: realm.authority.clone(),
-                is_proxied: agent.config().proxy().is_some(),
-                source: Box::new(source),
-            })?
-            .into_parts();
+        let (parts, body) =
+            sent.map_err(|source| RegistryError::connection(&agent, &realm.authority, source))?.into_parts();
         let answer = Answer {
             status: parts.status.as_u16(),
             headers: parts.headers,
