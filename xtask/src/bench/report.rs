@@ -191,5 +191,8 @@ fn machine() -> String {
     let info = read("/proc/cpuinfo");
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let model = model.map_or("unknown model", |(_, model)| model).to_owned();
-    format!("{processors} processors ({model}), Linux {}", read("/proc/sys/kernel/osrelease").trim())
+    let kernel = read("/proc/sys/kernel/osrelease");
+    // What follows the version is the distribution's, or whoever's built it.
+    let kernel = kernel.trim().split('-').next().unwrap_or_default();
+    format!("{processors} processors ({model}), Linux {kernel}")
 }
