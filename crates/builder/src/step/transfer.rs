@@ -1,18 +1,17 @@
 //! COPY and ADD: files of a context, a stage, an image, the Dockerfile or the network.
 
-use std::collections::BTreeMap;
+mod failure;
+mod key;
+mod words;
+
 use std::io;
 use std::path::PathBuf;
 
-use lbuild_archive::ArchiveError;
-use lbuild_build_context::ContextError;
 use lbuild_build_context::remote::redacted;
 use lbuild_confined::Root;
 use lbuild_layer_store::{ActiveSnapshot, PrepareOptions};
-use lbuild_oci::{ChainId, DiffId, Digest};
-use lbuild_parser::expand::Expander;
-use lbuild_parser::{Add, Copy, Heredoc, Source, Span};
-use serde_json::{Value, json};
+use lbuild_oci::DiffId;
+use lbuild_parser::{Add, Copy};
 
 use crate::BuildError;
 use crate::context::Tree;
@@ -28,6 +27,9 @@ use crate::solve::{Executed, Solver, Step, StepPlace};
 use crate::state::StageState;
 use crate::step::link::Landing;
 use crate::user::{file_owner, is_numeric_owner};
+use failure::failed;
+use key::{base_key, noted, quick_key};
+use words::{Sources, Words, expand_option, expand_sources, expand_word, mode};
 
 /// A COPY or ADD with its words expanded.
 struct Transfer {
@@ -47,14 +49,6 @@ struct Transfer {
     parents: bool,
     link: bool,
     unpack: Unpack,
-}
-
-/// Words of the instruction before their expansion.
-#[derive(Default)]
-struct Words {
-    /// By what they expand to.
-    sources: BTreeMap<String, String>,
-    destination: String,
 }
 
 /// A source that is no heredoc.
@@ -177,76 +171,6 @@ pub(crate) fn copy_whole(
     apply(solver, place, state, transfer)
 }
 
-/// Paths, inline files with their content, and the words that they were.
-#[derive(Default)]
-struct Sources {
-    paths: Vec<String>,
-    inline: Vec<(String, String)>,
-    words: Words,
-}
-
-fn expand_sources(
-    solver: &Solver<'_>,
-    state: &StageState,
-    sources: &[Source],
-    destination: &str,
-) -> Result<Sources, Problem> {
-    let mut expanded = Sources::default();
-    expanded.words.destination = destination.to_owned();
-    for source in sources {
-        match source {
-            Source::Path(word, _) => {
-                let path = expand_word(solver, state, word)?;
-                expanded.words.sources.entry(path.clone()).or_insert_with(|| word.clone());
-                expanded.paths.push(path);
-            }
-            Source::Heredoc(heredoc) => {
-                expanded.inline.push((heredoc.name.clone(), expand_heredoc(state, heredoc)?));
-            }
-        }
-    }
-    Ok(expanded)
-}
-
-impl Words {
-    /// The word that expands to `source`.
-    fn source<'a>(&'a self, source: &'a str) -> &'a str {
-        self.sources.get(source).map_or(source, String::as_str)
-    }
-}
-
-/// A word, expanded; a problem is one of the word's.
-fn expand_word(solver: &Solver<'_>, state: &StageState, word: &str) -> Result<String, Problem> {
-    solver.expand(state, word).map_err(|problem| problem.about(word))
-}
-
-fn expand_heredoc(state: &StageState, heredoc: &Heredoc) -> Result<String, Problem> {
-    if !heredoc.expand {
-        return Ok(heredoc.content.clone());
-    }
-    let lookup = |name: &str| state.variable(name);
-    Ok(Expander::heredoc(&lookup).word(&heredoc.content)?.text)
-}
-
-fn expand_option(
-    solver: &Solver<'_>,
-    state: &StageState,
-    word: Option<&str>,
-) -> Result<Option<String>, Problem> {
-    let expanded = word.map(|word| expand_word(solver, state, word)).transpose()?;
-    Ok(expanded.filter(|text| !text.is_empty()))
-}
-
-fn mode(solver: &Solver<'_>, state: &StageState, word: Option<&str>) -> Result<Option<ModeChange>, Problem> {
-    let Some(text) = expand_option(solver, state, word)? else { return Ok(None) };
-    let change = ModeChange::parse(&text).map_err(|error| {
-        let problem = Problem::from(error);
-        let problem = problem.help("write an octal number such as 0755, or a change such as u+x,go-w");
-        problem.about(word.unwrap_or_default())
-    })?;
-    Ok(Some(change))
-}
-
 /// The sources of an ADD, and what the remote ones are.
 fn look(
     solver: &Solver<'_>,
@@ -278,7 +202,7 @@ fn apply(
     state: &mut StageState,
     mut transfer: Transfer,
 ) -> Result<(), BuildError> {
-    let history = history(&transfer);
+    let history = transfer.history();
     let mut quick = quick_key(solver, place, state, &transfer)?;
     let shown = |key: Key, state: &StageState| Some(noted(key, state, &transfer));
     if let Some(quick) = &quick
@@ -460,77 +384,6 @@ fn write(
     Ok(Executed { active, is_recordable })
 }
 
-/// A key that needs no look into the sources: for those that come from layers or from elsewhere.
-fn quick_key(
-    solver: &Solver<'_>,
-    place: StepPlace,
-    state: &StageState,
-    transfer: &Transfer,
-) -> Result<Option<Key>, BuildError> {
-    let has_paths = transfer.sources.iter().any(|item| matches!(item, Item::Path(_)));
-    let from = match &transfer.layers {
-        Some(layers) => json!(ChainId::of(layers).map(|chain| chain.to_string())),
-        None if !transfer.has_remote() => return Ok(None),
-        None if !has_paths => Value::Null,
-        None => {
-            let tree = solver.build.contexts.open(&transfer.origin, None)?;
-            let spot = Spot { destination: &transfer.destination, workdir: &state.workdir(), owner: None };
-            let files = prepared(solver, transfer, Some(&tree), &spot, Remotes::LeftOut)
-                .and_then(|prepared| {
-                    prepared.digest(solver.build.contexts.memo(), &|| solver.build.cancel.is_cancelled())
-                })
-                .map_err(|error| failed(error, transfer, place.span))?;
-            json!(files)
-        }
-    };
-    let source = |item: &Item| match item {
-        Item::Path(path) => json!({ "path": path }),
-        Item::Remote(download) => json!({ "remote": download.identity() }),
-    };
-    let key = base_key(solver, state, transfer)
-        .with("from", from)
-        .with("sources", transfer.sources.iter().map(source).collect::<Vec<_>>())
-        .with("inline", &transfer.inline)
-        .with("exclude", &transfer.exclude)
-        .with("parents", transfer.parents)
-        .with("destination", &transfer.destination)
-        .with("working directory", state.workdir())
-        .with("mode", transfer.mode.as_ref().map(ModeChange::as_str))
-        .with("unpack", format!("{:?}", transfer.unpack));
-    Ok(Some(key))
-}
-
-fn base_key(solver: &Solver<'_>, state: &StageState, transfer: &Transfer) -> Key {
-    Key::new("copy", &state.layers)
-        .with("owner", &transfer.owner)
-        .with("link", transfer.is_linked())
-        .with("source date epoch", solver.build.request.source_date_epoch)
-}
-
-/// The key with what people know the copy by.
-fn noted(key: Key, state: &StageState, transfer: &Transfer) -> Key {
-    let source = |item: &Item| match item {
-        Item::Path(path) => json!(path),
-        Item::Remote(download) => json!(redacted(&download.url)),
-    };
-    let mut key = key
-        .noting("its sources", transfer.sources.iter().map(source).collect::<Vec<_>>())
-        .noting("its destination", &transfer.destination)
-        .noting("working directory", state.workdir())
-        .noting("--chmod", transfer.mode.as_ref().map(ModeChange::as_str))
-        .noting("--exclude", &transfer.exclude);
-    for (name, content) in &transfer.inline {
-        key = key.noting(&format!("the text of <<{name}"), content);
-    }
-    for item in &transfer.sources {
-        if let Item::Remote(download) = item {
-            let name = format!("what is at {}", redacted(&download.url));
-            key = key.noting(&name, Digest::of(download.identity()));
-        }
-    }
-    key
-}
-
 /// The owner that `--chown` names, looked up in the image's own files.
 fn owner(solver: &Solver<'_>, image: &Root, transfer: &Transfer) -> Result<Option<(u32, u32)>, Problem> {
     let Some(text) = &transfer.owner else { return Ok(None) };
@@ -542,76 +395,33 @@ fn owner(solver: &Solver<'_>, image: &Root, transfer: &Transfer) -> Result<Optio
     Ok(Some(owner))
 }
 
-/// The entry that `docker history` shows.
-fn history(transfer: &Transfer) -> String {
-    let mut text = transfer.instruction.to_owned();
-    if transfer.parents {
-        text.push_str(" --parents");
-    }
-    if let Some(owner) = &transfer.owner {
-        text.push_str(&format!(" --chown={owner}"));
-    }
-    if let Some(mode) = &transfer.mode {
-        text.push_str(&format!(" --chmod={}", mode.as_str()));
-    }
-    for item in &transfer.sources {
-        let word = match item {
-            Item::Path(path) => path.clone(),
-            Item::Remote(download) => redacted(&download.url),
-        };
-        text.push_str(&format!(" {word}"));
-    }
-    for (name, _) in &transfer.inline {
-        text.push_str(&format!(" <<{name}"));
-    }
-    text.push_str(&format!(" {}", transfer.destination));
-    text
-}
-
-fn failed(error: CopyError, transfer: &Transfer, span: Span) -> BuildError {
-    let help = match &error {
-        CopyError::Interrupted => return BuildError::Interrupted,
-        CopyError::FileOverDirectory { .. } => {
-            Some("end the destination with / to copy into the directory".to_owned())
-        }
-        CopyError::DirectoryOverFile { .. } => {
-            Some("choose another destination, or remove the file first".to_owned())
-        }
-        CopyError::Archive { source: ArchiveError::Limit { .. }, .. } => {
-            Some("if you trust the archive, raise the limit with --archive-limit".to_owned())
-        }
-        CopyError::Source(_) => Some(match &transfer.origin {
-            Origin::Context => {
-                "sources are paths inside the build context, without what .dockerignore excludes".to_owned()
-            }
-            _ => "sources are paths inside what --from names".to_owned(),
-        }),
-        _ => None,
-    };
-    let word = concerned(&error, &transfer.words).map(str::to_owned);
-    let mut problem = Problem::from(error);
-    if let Some(help) = help {
-        problem = problem.help(help);
-    }
-    if let Some(word) = word {
-        problem = problem.about(word);
-    }
-    problem.at(span)
-}
-
-/// The word that an error is about.
-fn concerned<'a>(error: &CopyError, words: &'a Words) -> Option<&'a str> {
-    match error {
-        CopyError::Source(
-            ContextError::NotFound { pattern, .. } | ContextError::Wildcards { pattern, .. },
-        ) => words.sources.get(pattern).map(String::as_str),
-        CopyError::Archive { name, .. } => words.sources.get(name).map(String::as_str),
-        CopyError::FileOverDirectory { .. } | CopyError::DirectoryOverFile { .. } => Some(&words.destination),
-        _ => None,
-    }
-}
-
 impl Transfer {
+    /// The entry that `docker history` shows.
+    fn history(&self) -> String {
+        let mut text = self.instruction.to_owned();
+        if self.parents {
+            text.push_str(" --parents");
+        }
+        if let Some(owner) = &self.owner {
+            text.push_str(&format!(" --chown={owner}"));
+        }
+        if let Some(mode) = &self.mode {
+            text.push_str(&format!(" --chmod={}", mode.as_str()));
+        }
+        for item in &self.sources {
+            let word = match item {
+                Item::Path(path) => path.clone(),
+                Item::Remote(download) => redacted(&download.url),
+            };
+            text.push_str(&format!(" {word}"));
+        }
+        for (name, _) in &self.inline {
+            text.push_str(&format!(" <<{name}"));
+        }
+        text.push_str(&format!(" {}", self.destination));
+        text
+    }
+
     /// Whether the layer is independent of what is below it. As in BuildKit, `--chmod` turns that off.
     fn is_linked(&self) -> bool {
         self.link && self.mode.is_none()
