@@ -10,7 +10,9 @@ use serde_json::Value;
 use crate::event::LayerSummary;
 
 /// Raised when a step of the same key would give another result than before.
-const FORMAT: u32 = 1;
+///
+/// 2: `--chown=1000:` gives files to group 0; before, to group 1000.
+const FORMAT: u32 = 2;
 
 /// All that a step can see: the name of each part and its value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -132,6 +134,12 @@ mod tests {
         for other in others {
             assert_ne!(key.digest(), other.digest(), "{other:?}");
         }
+    }
+
+    #[test]
+    fn what_a_step_gave_under_other_rules_is_not_taken_for_its_result() {
+        let key = Key::new("copy", &[]).with("owner", "1000:");
+        assert_ne!(key.digest(), key.clone().with("format", 1).digest());
     }
 
     #[test]
