@@ -24,6 +24,7 @@ mod other_tools;
 mod outputs;
 mod pinned;
 mod places;
+mod platforms;
 mod pruning;
 mod registries;
 mod reproducible;

@@ -24,7 +24,7 @@ pub use space::{
     CacheCommand, CacheExportArgs, CacheImportArgs, CacheLsArgs, DfArgs, PruneArgs, StoreCheckArgs,
     StoreCommand,
 };
-pub use values::{Assignment, BuildNetwork, SshSource, assignment};
+pub use values::{AnnotationTarget, Assignment, BuildNetwork, SshSource, assignment};
 
 use crate::exit;
 

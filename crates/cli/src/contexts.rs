@@ -36,8 +36,6 @@ pub struct Contexts<'a> {
     pub secrets: BTreeMap<String, Secret>,
     /// `--ssh`.
     pub ssh: BTreeMap<String, PathBuf>,
-    /// `--platform`.
-    pub platform: Option<Platform>,
     /// Ends a fetch.
     pub watch: &'a Watch,
     /// Whether people are told what is fetched.
@@ -86,8 +84,12 @@ impl Contexts<'_> {
         Ok(Dockerfile { name: redacted(url), content, path: None })
     }
 
-    /// A `--build-context` for the builder.
-    pub fn named(&self, source: &ContextSource) -> Result<NamedContext, Failure> {
+    /// A `--build-context` for the builder, of an image for several platforms the one for `platform`.
+    pub fn named(
+        &self,
+        source: &ContextSource,
+        platform: Option<&Platform>,
+    ) -> Result<NamedContext, Failure> {
         Ok(match source {
             ContextSource::Folder(path) => NamedContext::Folder(ContextFolder::of_user(path)),
             ContextSource::Empty => {
@@ -95,7 +97,7 @@ impl Contexts<'_> {
             }
             ContextSource::Image(name) => NamedContext::Image(name.clone()),
             ContextSource::Layout { path, image } => {
-                NamedContext::Image(self.import(path, image.as_deref())?)
+                NamedContext::Image(self.import(path, image.as_deref(), platform)?)
             }
             ContextSource::Remote(Remote::Git(source)) => {
                 NamedContext::Folder(self.checkout(source, &self.ssh)?)
@@ -134,9 +136,14 @@ impl Contexts<'_> {
     }
 
     /// Imports an image without giving it a name; returns its id.
-    fn import(&self, layout: &Path, image: Option<&str>) -> Result<String, Failure> {
+    fn import(
+        &self,
+        layout: &Path,
+        image: Option<&str>,
+        platform: Option<&Platform>,
+    ) -> Result<String, Failure> {
         let options = LoadOptions {
-            platform: self.platform.clone(),
+            platform: platform.cloned(),
             select: image.map(str::to_owned),
             is_unnamed: true,
             ..LoadOptions::default()

@@ -1,4 +1,4 @@
-//! Takes an image out of the store, as `-o` and `save` ask.
+//! Takes images out of the store, as `-o` and `save` ask.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
@@ -17,20 +17,23 @@ use crate::output::{Compression, Destination, Form, Output};
 /// Bytes that are written at once.
 const BUFFER: usize = 1 << 20;
 
-/// An image on its way out.
+/// Images on their way out.
 pub struct Export<'a> {
     /// Where it is.
     pub store: &'a Store,
-    /// Which it is.
-    pub image: &'a ImageRecord,
-    /// What it is called there.
+    /// One, or one for each platform.
+    pub images: &'a [ImageRecord],
+    /// What they are called there.
     pub names: &'a [Reference],
     /// `SOURCE_DATE_EPOCH`, in seconds since the Unix epoch.
     pub epoch: Option<i64>,
 }
 
 /// Finds what is wrong with outputs before a long build, rather than after it.
-pub fn check(outputs: &[Output]) -> Result<(), Failure> {
+pub fn check(outputs: &[Output], platforms: usize) -> Result<(), Failure> {
+    if platforms > 1 {
+        outputs.iter().try_for_each(has_room_for_several)?;
+    }
     let to_stdout = outputs.iter().filter(|output| output.destination == Destination::Stdout).count();
     if to_stdout > 1 {
         return Err(Failure::usage("only one output can go to standard output"));
@@ -47,6 +50,19 @@ pub fn check(outputs: &[Output]) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Docker's archives have one image.
+fn has_room_for_several(output: &Output) -> Result<(), Failure> {
+    match output.form {
+        Form::Oci | Form::OciFolder | Form::Local | Form::Image => Ok(()),
+        Form::Archive | Form::Load => {
+            Err(Failure::usage("an archive for Docker has one image, not one for each platform")
+                .help("push them, write type=oci, or build for one platform at a time"))
+        }
+        Form::Tar => Err(Failure::usage("a tar of files is for one platform")
+            .help("type=local makes a folder for each platform")),
+    }
 }
 
 fn is_folder(form: Form) -> bool {
@@ -101,25 +117,38 @@ impl Export<'_> {
     fn stream(&self, output: &Output, out: &mut dyn Write) -> Result<Option<Written>, ExportError> {
         let options = self.options(output);
         match output.form {
-            Form::Tar => write_rootfs_tar(self.store, self.image, out, self.epoch).map(|()| None),
-            Form::Oci => write_oci_archive(self.store, self.image, out, &options).map(Some),
-            _ => write_archive(self.store, self.image, out, &options).map(Some),
+            Form::Tar => write_rootfs_tar(self.store, self.image()?, out, self.epoch).map(|()| None),
+            Form::Oci => write_oci_archive(self.store, self.images, out, &options).map(Some),
+            _ => write_archive(self.store, self.image()?, out, &options).map(Some),
         }
     }
 
     fn folder(&self, output: &Output, path: &Path) -> Result<Option<Written>, ExportError> {
-        match output.form {
-            Form::Local => write_rootfs_dir(self.store, self.image, path, self.epoch).map(|()| None),
-            _ => write_oci_layout(self.store, self.image, path, &self.options(output)).map(Some),
+        if output.form == Form::OciFolder {
+            return write_oci_layout(self.store, self.images, path, &self.options(output)).map(Some);
         }
+        for image in self.images {
+            // As BuildKit names it.
+            let own = match self.images.len() {
+                1 => path.to_owned(),
+                _ => path.join(image.platform.to_string().replace('/', "_")),
+            };
+            write_rootfs_dir(self.store, image, &own, self.epoch)?;
+        }
+        Ok(None)
     }
 
     fn load(&self) -> Result<String, Failure> {
         let host = std::env::var("DOCKER_HOST").ok();
         let socket = lbuild_docker::socket(host.as_deref())?;
         let DockerLoad { known_layers, sent_layers } =
-            docker_load(self.store, self.image, &socket, self.names)?;
+            docker_load(self.store, self.image()?, &socket, self.names)?;
         Ok(format!("loaded into Docker: {sent_layers} layers sent, {known_layers} were there"))
+    }
+
+    /// The one that there is where several cannot be written.
+    fn image(&self) -> Result<&ImageRecord, ExportError> {
+        self.images.first().ok_or(ExportError::NoImage)
     }
 
     /// How the exporter is to write `output`.
@@ -128,6 +157,7 @@ impl Export<'_> {
             compression: compression(output),
             force_compression: output.force_compression,
             names: self.names.to_vec(),
+            index_annotations: output.index_annotations.clone(),
             timestamp: self.epoch,
             ..ExportOptions::default()
         }

@@ -1,5 +1,6 @@
 //! `-o`: where an image goes, and in which form.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::args::csv;
@@ -23,6 +24,8 @@ pub struct Output {
     pub push: bool,
     /// Whether a pushed image gets no tag.
     pub push_by_digest: bool,
+    /// Annotations of the index of several images.
+    pub index_annotations: BTreeMap<String, String>,
     /// Whether the documents of a pushed image have Docker's media types.
     pub docker_media_types: bool,
 }
@@ -78,6 +81,7 @@ impl Output {
             names: Vec::new(),
             push: false,
             push_by_digest: false,
+            index_annotations: BTreeMap::new(),
             docker_media_types: false,
         }
     }

@@ -50,17 +50,18 @@ pub fn pull(
     lbuild_importer::pull(store, client, name, &options)
 }
 
-/// Pushes an image, of which some may be there `early`, to `names` as `output` says; returns what happened and what is there now.
+/// Pushes images, one for each platform, of which some may be there `early`, to `names` as `output` says;
+/// returns what happened and what is there now.
 pub fn push(
     store: &Store,
-    image: &ImageRecord,
+    images: &[ImageRecord],
     names: &[Reference],
     output: &Output,
     client: &Client,
     early: &EarlyPush,
 ) -> Result<Pushed, Failure> {
     let options = push_options(names, output);
-    Ok(lbuild_exporter::push(store, image, client, &options, early)?)
+    Ok(lbuild_exporter::push(store, images, client, &options, early)?)
 }
 
 /// How the exporter is to push.
@@ -73,6 +74,7 @@ pub fn push_options(names: &[Reference], output: &Output) -> PushOptions {
             compression: export::compression(&compressed),
             force_compression: output.force_compression,
             names: names.to_vec(),
+            index_annotations: output.index_annotations.clone(),
             ..ExportOptions::default()
         },
         by_digest: output.push_by_digest,

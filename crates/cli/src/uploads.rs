@@ -59,6 +59,8 @@ impl<'a> Uploads<'a> {
         scope: &'scope Scope<'scope, '_>,
         build: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
+        // The images of several platforms are built one after the other.
+        self.lock().is_closed = false;
         let _closing = Closing(self);
         let workers = if self.targets.is_empty() { 0 } else { LAYERS_AT_ONCE };
         for _ in 0..workers {
@@ -77,16 +79,21 @@ impl<'a> Uploads<'a> {
         self.changed.notify_one();
     }
 
-    /// Pushes the image that was built to `names`, as `output` says.
+    /// Pushes the images that were built to `names`, as `output` says.
     ///
     /// # Errors
     /// As [`registry::push`].
-    pub fn push(&self, image: &ImageRecord, names: &[Reference], output: &Output) -> Result<Pushed, Failure> {
+    pub fn push(
+        &self,
+        images: &[ImageRecord],
+        names: &[Reference],
+        output: &Output,
+    ) -> Result<Pushed, Failure> {
         let client = match &self.client {
             Some(client) => client.clone(),
             None => registry::client(None)?,
         };
-        registry::push(self.store, image, names, output, &client, &self.early)
+        registry::push(self.store, images, names, output, &client, &self.early)
     }
 
     fn run(&self) {

@@ -6,6 +6,7 @@ use lbuild_archive::{EntryKind, Header, Writer};
 use lbuild_layer_store::{ImageRecord, Store};
 use lbuild_oci::Digest;
 
+use crate::contents::Contents;
 use crate::document::{self, blob_path};
 use crate::package::PackedLayer;
 use crate::{ExportError, ExportOptions, Package, Written};
@@ -15,8 +16,6 @@ use crate::{ExportError, ExportOptions, Package, Written};
 pub(crate) enum Form {
     /// For every reader.
     Both,
-    /// An OCI layout only.
-    Oci,
     /// A docker archive only, whose layers need not all be there.
     Docker,
 }
@@ -39,19 +38,30 @@ pub fn write_archive(
     Ok(package.written())
 }
 
-/// Writes `image` as an OCI layout in a tar.
+/// Writes `images`, one for each platform, as an OCI layout in a tar; several are tied together by an
+/// image index.
 ///
 /// # Errors
-/// As [`write_archive`].
+/// As [`write_archive`]; [`ExportError::NoImage`].
 pub fn write_oci_archive(
     store: &Store,
-    image: &ImageRecord,
+    images: &[ImageRecord],
     out: &mut dyn Write,
     options: &ExportOptions,
 ) -> Result<Written, ExportError> {
-    let package = Package::new(store, image, options)?;
-    write_package(&package, out, options, Form::Oci, &|_| true)?;
-    Ok(package.written())
+    let contents = Contents::new(store, images, options)?;
+    let mut tar = ImageTar::new(out, options);
+    tar.file("index.json", &document::index(&contents.entries(&options.names)))?;
+    tar.file("oci-layout", document::LAYOUT)?;
+    tar.blob_folders()?;
+    for (digest, document) in contents.documents() {
+        tar.file(&blob_path(&digest), document)?;
+    }
+    for (package, layer) in contents.layers() {
+        tar.layer(package, layer)?;
+    }
+    tar.finish()?;
+    Ok(contents.written())
 }
 
 /// Writes `package`, of its layers only those that `is_needed`.
@@ -64,21 +74,18 @@ pub(crate) fn write_package(
     form: Form,
     is_needed: &dyn Fn(&PackedLayer) -> bool,
 ) -> Result<(), ExportError> {
-    let mut tar = ImageTar { tar: Writer::new(out), mtime: options.timestamp.unwrap_or(0) };
+    let mut tar = ImageTar::new(out, options);
     let config = Digest::of(package.config());
     if form != Form::Docker {
         let entries = document::index_entries(package.image(), package.manifest(), &options.names);
         tar.file("index.json", &document::index(&entries))?;
     }
-    if form != Form::Oci {
-        let descriptors: Vec<_> = package.layers().iter().map(|layer| layer.descriptor.clone()).collect();
-        tar.file("manifest.json", &document::docker_manifest(&config, &descriptors, &options.names))?;
-    }
+    let descriptors: Vec<_> = package.layers().iter().map(|layer| layer.descriptor.clone()).collect();
+    tar.file("manifest.json", &document::docker_manifest(&config, &descriptors, &options.names))?;
     if form != Form::Docker {
         tar.file("oci-layout", document::LAYOUT)?;
     }
-    tar.directory("blobs/")?;
-    tar.directory("blobs/sha256/")?;
+    tar.blob_folders()?;
     tar.file(&blob_path(&config), package.config())?;
     if form != Form::Docker {
         tar.file(&blob_path(&package.manifest_digest()), package.manifest())?;
@@ -86,7 +93,7 @@ pub(crate) fn write_package(
     for layer in package.unique_layers().filter(|layer| is_needed(layer)) {
         tar.layer(package, layer)?;
     }
-    tar.tar.finish().and_then(Write::flush).map_err(ExportError::Output)
+    tar.finish()
 }
 
 struct ImageTar<W: Write> {
@@ -95,6 +102,19 @@ struct ImageTar<W: Write> {
 }
 
 impl<W: Write> ImageTar<W> {
+    fn new(out: W, options: &ExportOptions) -> Self {
+        Self { tar: Writer::new(out), mtime: options.timestamp.unwrap_or(0) }
+    }
+
+    fn finish(self) -> Result<(), ExportError> {
+        self.tar.finish().and_then(|mut out| out.flush()).map_err(ExportError::Output)
+    }
+
+    fn blob_folders(&mut self) -> Result<(), ExportError> {
+        self.directory("blobs/")?;
+        self.directory("blobs/sha256/")
+    }
+
     fn directory(&mut self, path: &str) -> Result<(), ExportError> {
         let header = self.header(path, EntryKind::Directory, 0o755, 0);
         Ok(self.tar.append(&header, &mut std::io::empty())?)

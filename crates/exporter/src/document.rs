@@ -5,9 +5,11 @@
 use std::collections::BTreeMap;
 
 use lbuild_layer_store::ImageRecord;
-use lbuild_oci::{Digest, MediaType, Reference, json};
+use lbuild_oci::{Digest, MediaType, Platform, Reference, json};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+use crate::MediaTypes;
 
 /// The full name, as containerd and Docker read it.
 const IMAGE_NAME: &str = "io.containerd.image.name";
@@ -16,6 +18,9 @@ const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// The media type of a manifest of Docker's schema 2.
 pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+
+/// The media type of Docker's list of manifests.
+const DOCKER_MANIFEST_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
 /// The content of `oci-layout`.
 pub(crate) const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -29,6 +34,16 @@ pub struct Descriptor {
     /// Its digest.
     pub digest: Digest,
     /// In bytes.
+    pub size: u64,
+}
+
+/// One image of an image index.
+pub(crate) struct Listed<'a> {
+    /// What the image runs on.
+    pub platform: &'a Platform,
+    /// Its manifest's digest.
+    pub digest: Digest,
+    /// Its manifest's size in bytes.
     pub size: u64,
 }
 
@@ -79,14 +94,72 @@ pub(crate) fn docker_schema2(config: &[u8], layers: &[Descriptor]) -> Option<Vec
 /// The descriptors of `index.json` for one image: one for each name, as BuildKit and containerd
 /// write them, or one without a name.
 pub(crate) fn index_entries(image: &ImageRecord, manifest: &[u8], names: &[Reference]) -> Vec<Value> {
-    let descriptor = json!({
-        "mediaType": MediaType::Manifest,
-        "digest": Digest::of(manifest),
-        "size": manifest.len(),
-        "platform": image.platform,
+    entries(
+        &json!({
+            "mediaType": MediaType::Manifest,
+            "digest": Digest::of(manifest),
+            "size": manifest.len(),
+            "platform": image.platform,
+        }),
+        names,
+    )
+}
+
+/// The index of the images of several platforms, whose manifests have `media_types` too. Docker's has no
+/// annotations.
+///
+/// Source: <https://github.com/opencontainers/image-spec/blob/main/image-index.md>
+pub(crate) fn image_index(
+    images: &[Listed<'_>],
+    annotations: &BTreeMap<String, String>,
+    media_types: MediaTypes,
+) -> Vec<u8> {
+    let media_type = match media_types {
+        MediaTypes::Oci => MediaType::Manifest.as_str(),
+        MediaTypes::Docker => DOCKER_MANIFEST,
+    };
+    let describe = |image: &Listed<'_>| {
+        json!({
+            "mediaType": media_type,
+            "digest": image.digest,
+            "size": image.size,
+            "platform": image.platform,
+        })
+    };
+    let mut document = json!({
+        "schemaVersion": 2,
+        "mediaType": index_type(media_types),
+        "manifests": images.iter().map(describe).collect::<Vec<_>>(),
     });
+    if media_types == MediaTypes::Oci && !annotations.is_empty() {
+        document["annotations"] = json!(annotations);
+    }
+    json::canonical(&document)
+}
+
+/// What an image index is called.
+pub(crate) fn index_type(media_types: MediaTypes) -> &'static str {
+    match media_types {
+        MediaTypes::Oci => MediaType::Index.as_str(),
+        MediaTypes::Docker => DOCKER_MANIFEST_LIST,
+    }
+}
+
+/// As [`index_entries`], for an index of several images.
+pub(crate) fn entries_of_index(index: &[u8], names: &[Reference]) -> Vec<Value> {
+    entries(
+        &json!({
+            "mediaType": MediaType::Index,
+            "digest": Digest::of(index),
+            "size": index.len(),
+        }),
+        names,
+    )
+}
+
+fn entries(descriptor: &Value, names: &[Reference]) -> Vec<Value> {
     if names.is_empty() {
-        return vec![descriptor];
+        return vec![descriptor.clone()];
     }
     let named = |name: &Reference| {
         let mut descriptor = descriptor.clone();

@@ -19,6 +19,9 @@ pub enum ExportError {
         /// Why.
         source: StoreError,
     },
+    /// There is nothing to write.
+    #[error("there is no image to write")]
+    NoImage,
     /// A layer that the image has is not in the store.
     #[error("layer {layer} of image {image} is not in the store")]
     MissingLayer {

@@ -1,49 +1,51 @@
-//! An image in an OCI layout folder.
+//! Images in an OCI layout folder.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use lbuild_layer_store::{ImageRecord, Store};
-use lbuild_oci::Digest;
 use serde_json::Value;
 
+use crate::contents::Contents;
 use crate::document::{self, blob_path, entry_name};
-use crate::{ExportError, ExportOptions, Package, Written};
+use crate::{ExportError, ExportOptions, Written};
 
 const INDEX: &str = "index.json";
 const LAYOUT: &str = "oci-layout";
 
-/// Writes `image` into the OCI layout folder `destination`, which is made if it does not exist. In a
-/// layout that is there already, the image takes its names over and the other images stay.
+/// Writes `images`, one for each platform, into the OCI layout folder `destination`, which is made if it
+/// does not exist; several are tied together by an image index. In a layout that is there already, they
+/// take their names over and what else is there stays.
 ///
 /// # Errors
-/// As [`Package::new`]; [`ExportError::NotALayout`], [`DamagedLayout`](ExportError::DamagedLayout)
+/// As [`Package::new`](crate::Package::new); [`ExportError::NoImage`], [`NotALayout`](ExportError::NotALayout), [`DamagedLayout`](ExportError::DamagedLayout)
 /// or [`Write`](ExportError::Write). Until all blobs are written, the layout has what it had.
 pub fn write_oci_layout(
     store: &Store,
-    image: &ImageRecord,
+    images: &[ImageRecord],
     destination: &Path,
     options: &ExportOptions,
 ) -> Result<Written, ExportError> {
     let mut entries = existing_entries(destination)?;
-    let package = Package::new(store, image, options)?;
+    let contents = Contents::new(store, images, options)?;
     let blobs = destination.join("blobs/sha256");
     fs::create_dir_all(&blobs).map_err(|source| ExportError::Write { path: blobs, source })?;
-    write_blob(destination, &Digest::of(package.config()), package.config())?;
-    write_blob(destination, &package.manifest_digest(), package.manifest())?;
-    for layer in package.unique_layers() {
+    for (digest, document) in contents.documents() {
+        write_bytes(&destination.join(blob_path(&digest)), document)?;
+    }
+    for (package, layer) in contents.layers() {
         let path = destination.join(blob_path(&layer.descriptor.digest));
         if !has_length(&path, layer.descriptor.size) {
             write_file(&path, |out| package.write_layer(layer, out))?;
         }
     }
-    let new = document::index_entries(image, package.manifest(), &options.names);
+    let new = contents.entries(&options.names);
     entries.retain(|entry| !new.iter().any(|new| replaces(new, entry)));
     entries.extend(new);
     write_bytes(&destination.join(LAYOUT), document::LAYOUT)?;
     write_bytes(&destination.join(INDEX), &document::index(&entries))?;
-    Ok(package.written())
+    Ok(contents.written())
 }
 
 /// What `index.json` lists now; nothing if `destination` is new or empty.
@@ -88,10 +90,6 @@ fn replaces(new: &Value, old: &Value) -> bool {
 
 fn has_length(path: &Path, length: u64) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() == length)
-}
-
-fn write_blob(destination: &Path, digest: &Digest, content: &[u8]) -> Result<(), ExportError> {
-    write_bytes(&destination.join(blob_path(digest)), content)
 }
 
 fn write_bytes(path: &Path, content: &[u8]) -> Result<(), ExportError> {

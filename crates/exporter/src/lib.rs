@@ -11,6 +11,7 @@
 //! <https://github.com/moby/docker-image-spec/blob/main/spec.md#combined-image-json--filesystem-changeset-format>
 
 mod archive;
+mod contents;
 mod docker;
 mod document;
 mod early;
@@ -26,11 +27,12 @@ mod rootfs;
 mod tree;
 
 pub use archive::{write_archive, write_oci_archive};
+pub use contents::manifest;
 pub use docker::{DockerLoad, docker_load};
 pub use early::EarlyPush;
 pub use error::ExportError;
 pub use layout::write_oci_layout;
 pub use options::{Compression, ExportOptions, Written};
-pub use package::{Descriptor, Package, PackedLayer, compress_layer, manifest};
+pub use package::{Descriptor, Package, PackedLayer, compress_layer};
 pub use push::{LAYERS_AT_ONCE, MediaTypes, PushOptions, Pushed, push};
 pub use rootfs::{write_rootfs_dir, write_rootfs_tar};

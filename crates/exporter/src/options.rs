@@ -63,6 +63,8 @@ pub struct ExportOptions {
     pub names: Vec<Reference>,
     /// Annotations of the manifest; they come before those that the image has.
     pub annotations: BTreeMap<String, String>,
+    /// Annotations of the index, where there is one.
+    pub index_annotations: BTreeMap<String, String>,
     /// The modification time of the archive's own entries, in seconds since the Unix epoch; 0 by
     /// default.
     pub timestamp: Option<i64>,
@@ -71,13 +73,13 @@ pub struct ExportOptions {
 /// What was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
-    /// The digest of the image's manifest.
+    /// The digest of the image's manifest, or of the index of several images.
     pub manifest: Digest,
-    /// Bytes of the manifest.
+    /// Bytes of the manifest or the index.
     pub manifest_size: u64,
-    /// The digest of its configuration: what Docker calls the image's ID.
+    /// The digest of the (first) image's configuration: what Docker calls the image's ID.
     pub image: Digest,
-    /// Bytes of the configuration, the manifest and the layers.
+    /// Bytes of the configurations, the manifests and the layers.
     pub size: u64,
 }
 

@@ -54,20 +54,6 @@ pub(crate) enum Readers {
     Docker,
 }
 
-/// The bytes of the manifest that `image` is written with, and their digest.
-///
-/// # Errors
-/// As [`Package::new`].
-pub fn manifest(
-    store: &Store,
-    image: &ImageRecord,
-    options: &ExportOptions,
-) -> Result<(Vec<u8>, Digest), ExportError> {
-    let package = Package::new(store, image, options)?;
-    let digest = package.manifest_digest();
-    Ok((package.manifest, digest))
-}
-
 impl<'a> Package<'a> {
     /// Finds or makes every blob of `image`.
     ///

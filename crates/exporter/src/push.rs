@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use lbuild_layer_store::{ImageRecord, Store};
+use lbuild_layer_store::{ImageRecord, Store, StoreError};
 use lbuild_oci::{DiffId, Digest, MediaType, Reference};
 use lbuild_registry::{Client, RegistryError, Repository, Version};
 
-use crate::document::{self, DOCKER_MANIFEST};
+use crate::document::{self, DOCKER_MANIFEST, Listed};
 use crate::layer_push::{LayerPush, PushedLayer, Way};
 use crate::{EarlyPush, ExportError, ExportOptions, Written};
 
@@ -53,22 +53,22 @@ pub struct Pushed {
     pub there: usize,
 }
 
-/// Brings `image` to every name of `options`; `early` is what of it was brought there while it was built.
+/// Brings `images`, one for each platform, to every name of `options`; several are tied together by an
+/// image index, which the names then stand for. `early` is what was brought there during the build.
 ///
 /// # Errors
-/// [`ExportError::Registry`], else as [`Package::new`](crate::Package::new). No name stands for
-/// something that it did not stand for, or for the whole image; with several names, the first ones may
-/// be done.
+/// [`ExportError::Registry`], [`NoImage`](ExportError::NoImage), else as
+/// [`Package::new`](crate::Package::new). No name stands for something that it did not stand for, or for
+/// the whole image; with several names, the first ones may be done.
 pub fn push(
     store: &Store,
-    image: &ImageRecord,
+    images: &[ImageRecord],
     client: &Client,
     options: &PushOptions,
     early: &EarlyPush,
 ) -> Result<Pushed, ExportError> {
     options.export.compression.check()?;
-    let (_, config) =
-        store.image_config(&image.id).map_err(|source| ExportError::Store { image: image.id, source })?;
+    let first = images.first().ok_or(ExportError::NoImage)?;
     let mut targets: Vec<(Repository, Vec<&Reference>)> = Vec::new();
     for name in &options.export.names {
         let repository = client.repository(name)?;
@@ -78,29 +78,46 @@ pub fn push(
         }
     }
     let mut ways = [0_usize; 3];
-    let mut manifests = Vec::new();
+    let mut all_documents = Vec::new();
     for (repository, _) in &targets {
-        let push = LayerPush { store, repository, image: image.id, options: &options.export };
-        let layers = push_layers(push, &image.layers, early)?;
-        for (layer, counted) in count(&layers).into_iter().zip(&mut ways) {
-            *counted += layer;
+        let mut documents = Vec::new();
+        for image in images {
+            let push = LayerPush { store, repository, image: image.id, options: &options.export };
+            let layers = push_layers(push, &image.layers, early)?;
+            for (layer, counted) in count(&layers).into_iter().zip(&mut ways) {
+                *counted += layer;
+            }
+            let (_, config) = store.image_config(&image.id).map_err(|source| failed(image, source))?;
+            push_config(repository, &config)?;
+            documents.push(manifest(image, &config, &layers, options)?);
         }
-        push_config(repository, &config)?;
-        manifests.push(manifest(image, &config, &layers, options)?);
+        all_documents.push(documents);
     }
     // What is remembered of the layers is worth keeping whatever comes.
     let flushed = store.flush();
-    for ((repository, names), (media_type, bytes, _)) in targets.iter().zip(&manifests) {
-        put_manifests(repository, names, media_type, bytes, options.by_digest)?;
+    let mut top = None;
+    for ((repository, names), documents) in targets.iter().zip(all_documents) {
+        let document = put_parts(repository, images, documents, options)?;
+        put_document(repository, names, &document, options.by_digest)?;
+        top.get_or_insert(document);
     }
-    flushed.map_err(|source| ExportError::Store { image: image.id, source })?;
-    let written = manifests.first().map(|(_, bytes, size)| written(image, &config, bytes, *size));
-    let written = written.ok_or_else(|| RegistryError::Document {
-        what: format!("image {}", image.id),
+    flushed.map_err(|source| failed(first, source))?;
+    let top = top.ok_or_else(|| RegistryError::Document {
+        what: format!("image {}", first.id),
         reason: "it has no name to be pushed to".to_owned(),
     })?;
+    let written = Written {
+        manifest: Digest::of(&top.bytes),
+        manifest_size: top.bytes.len() as u64,
+        image: first.id,
+        size: top.all_bytes,
+    };
     let [there, mounted, uploaded] = ways;
     Ok(Pushed { written, uploaded, mounted, there })
+}
+
+fn failed(image: &ImageRecord, source: StoreError) -> ExportError {
+    ExportError::Store { image: image.id, source }
 }
 
 /// Brings all layers there, several at a time; returns them in their order.
@@ -149,33 +166,67 @@ fn push_config(repository: &Repository, config: &[u8]) -> Result<(), RegistryErr
     repository.upload_blob(&digest, config.len() as u64, &mut open)
 }
 
-/// The manifest, its media type, and the bytes of the layers.
+/// A manifest, or an index of several.
+struct Document {
+    media_type: String,
+    bytes: Vec<u8>,
+    /// Bytes of this and of all that it names.
+    all_bytes: u64,
+}
+
 fn manifest(
     image: &ImageRecord,
     config: &[u8],
     layers: &[PushedLayer],
     options: &PushOptions,
-) -> Result<(String, Vec<u8>, u64), ExportError> {
+) -> Result<Document, ExportError> {
     let descriptors: Vec<_> = layers.iter().map(|layer| layer.descriptor.clone()).collect();
     let unique: BTreeMap<_, _> = descriptors.iter().map(|layer| (layer.digest, layer.size)).collect();
-    let size = unique.values().sum();
-    if options.media_types == MediaTypes::Docker {
-        let bytes = document::docker_schema2(config, &descriptors).ok_or(ExportError::NoDockerMediaType)?;
-        return Ok((DOCKER_MANIFEST.to_owned(), bytes, size));
-    }
-    let mut annotations = image.annotations.clone();
-    annotations.extend(options.export.annotations.clone());
-    let bytes = document::manifest(config, &descriptors, &annotations);
-    Ok((MediaType::Manifest.as_str().to_owned(), bytes, size))
+    let (media_type, bytes) = match options.media_types {
+        MediaTypes::Docker => {
+            let bytes = document::docker_schema2(config, &descriptors);
+            (DOCKER_MANIFEST, bytes.ok_or(ExportError::NoDockerMediaType)?)
+        }
+        MediaTypes::Oci => {
+            let mut annotations = image.annotations.clone();
+            annotations.extend(options.export.annotations.clone());
+            (MediaType::Manifest.as_str(), document::manifest(config, &descriptors, &annotations))
+        }
+    };
+    let all_bytes = unique.values().sum::<u64>() + (config.len() + bytes.len()) as u64;
+    Ok(Document { media_type: media_type.to_owned(), bytes, all_bytes })
 }
 
-fn put_manifests(
+/// What the names are to stand for: the only manifest, or an index of several, which are put there by
+/// their digests.
+fn put_parts(
+    repository: &Repository,
+    images: &[ImageRecord],
+    mut manifests: Vec<Document>,
+    options: &PushOptions,
+) -> Result<Document, RegistryError> {
+    if manifests.len() == 1 {
+        return Ok(manifests.remove(0));
+    }
+    let mut listed = Vec::new();
+    for (image, manifest) in images.iter().zip(&manifests) {
+        let digest = Digest::of(&manifest.bytes);
+        repository.put_manifest(Version::Digest(&digest), &manifest.media_type, &manifest.bytes)?;
+        listed.push(Listed { platform: &image.platform, digest, size: manifest.bytes.len() as u64 });
+    }
+    let bytes = document::image_index(&listed, &options.export.index_annotations, options.media_types);
+    let media_type = document::index_type(options.media_types).to_owned();
+    let parts: u64 = manifests.iter().map(|manifest| manifest.all_bytes).sum();
+    Ok(Document { media_type, all_bytes: parts + bytes.len() as u64, bytes })
+}
+
+fn put_document(
     repository: &Repository,
     names: &[&Reference],
-    media_type: &str,
-    bytes: &[u8],
+    document: &Document,
     by_digest: bool,
 ) -> Result<(), RegistryError> {
+    let Document { media_type, bytes, .. } = document;
     let digest = Digest::of(bytes);
     let tags: Vec<&str> = names.iter().filter_map(|name| name.tag()).collect();
     if by_digest || tags.is_empty() {
@@ -185,15 +236,6 @@ fn put_manifests(
         repository.put_manifest(Version::Tag(tag), media_type, bytes)?;
     }
     Ok(())
-}
-
-fn written(image: &ImageRecord, config: &[u8], manifest: &[u8], layers: u64) -> Written {
-    Written {
-        manifest: Digest::of(manifest),
-        manifest_size: manifest.len() as u64,
-        image: image.id,
-        size: layers + config.len() as u64 + manifest.len() as u64,
-    }
 }
 
 /// Layers that were there, were mounted, and were uploaded.

@@ -5,6 +5,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::slice;
 
 use lbuild_exporter::{
     Compression, ExportError, ExportOptions, manifest, write_archive, write_oci_archive, write_oci_layout,
@@ -14,7 +15,7 @@ use lbuild_layer_store::{Store, StoreError, StoreOptions};
 use lbuild_oci::{DiffId, Digest, Reference, spec};
 use serde_json::{Value, json};
 
-use support::{Bed, base_layer, entries, files};
+use support::{Bed, base_layer, entries, files, put_image};
 
 fn named(names: &[&str]) -> ExportOptions {
     let names = names.iter().map(|name| name.parse().unwrap()).collect();
@@ -145,7 +146,7 @@ fn a_zstd_layer_is_unpacked_for_docker_only() {
     write_archive(&other, &image, &mut both, &options).unwrap();
     assert_eq!(layer_type(&both), "application/vnd.oci.image.layer.v1.tar");
     let mut oci = Vec::new();
-    write_oci_archive(&other, &image, &mut oci, &options).unwrap();
+    write_oci_archive(&other, slice::from_ref(&image), &mut oci, &options).unwrap();
     assert_eq!(layer_type(&oci), "application/vnd.oci.image.layer.v1.tar+zstd");
 }
 
@@ -153,7 +154,8 @@ fn a_zstd_layer_is_unpacked_for_docker_only() {
 fn an_oci_archive_has_no_docker_part() {
     let bed = Bed::new();
     let mut archive = Vec::new();
-    let written = write_oci_archive(&bed.store, &bed.image, &mut archive, &named(&["app:1"])).unwrap();
+    let written =
+        write_oci_archive(&bed.store, slice::from_ref(&bed.image), &mut archive, &named(&["app:1"])).unwrap();
     assert_eq!(written, bed.archive(&named(&["app:1"])).1);
     assert!(!files(&archive).contains_key("manifest.json"));
 }
@@ -233,7 +235,7 @@ fn the_manifest_is_known_before_anything_is_written() {
     let bed = Bed::new();
     for compression in ALL {
         let options = ExportOptions { compression, ..named(&["app:1"]) };
-        let (bytes, digest) = manifest(&bed.store, &bed.image, &options).unwrap();
+        let (bytes, digest) = manifest(&bed.store, slice::from_ref(&bed.image), &options).unwrap();
         let (archive, written) = bed.archive(&options);
         assert_eq!(digest, written.manifest);
         assert_eq!(written.manifest_size, bytes.len() as u64);
@@ -302,7 +304,7 @@ fn a_layout_folder_collects_images() {
     let bed = Bed::new();
     let folder = bed.path("layout");
     let write = |options: &ExportOptions| {
-        write_oci_layout(&bed.store, &bed.image, &folder, options).unwrap();
+        write_oci_layout(&bed.store, slice::from_ref(&bed.image), &folder, options).unwrap();
         let index: Value =
             serde_json::from_slice(&std::fs::read(folder.join("index.json")).unwrap()).unwrap();
         index["manifests"].as_array().unwrap().len()
@@ -320,15 +322,63 @@ fn a_layout_folder_collects_images() {
 }
 
 #[test]
+fn images_for_several_platforms_are_one_index() {
+    let bed = Bed::new();
+    let arm = put_image(&bed.store, bed.image.layers.clone(), "linux/arm64");
+    let images = [bed.image.clone(), arm];
+    let note = BTreeMap::from([("of".to_owned(), "all".to_owned())]);
+    let options = ExportOptions { index_annotations: note, ..named(&["app:1"]) };
+    let mut archive = Vec::new();
+    let written = write_oci_archive(&bed.store, &images, &mut archive, &options).unwrap();
+    assert_eq!(manifest(&bed.store, &images, &options).unwrap().1, written.manifest);
+    let files = files(&archive);
+    let top = &document(&files, "index.json")["manifests"];
+    assert_eq!(top.as_array().unwrap().len(), 1);
+    assert_eq!(top[0]["mediaType"], "application/vnd.oci.image.index.v1+json");
+    assert_eq!(
+        (&top[0]["digest"], &top[0]["size"]),
+        (&json!(written.manifest), &json!(written.manifest_size))
+    );
+    let index = manifest_of(&files);
+    assert_eq!(index["annotations"], json!({ "of": "all" }));
+    let platforms: Vec<_> =
+        index["manifests"].as_array().unwrap().iter().map(|one| &one["platform"]["architecture"]).collect();
+    assert_eq!(platforms, ["amd64", "arm64"]);
+    // Two configurations, two manifests, their index, and the two layers that the images share.
+    assert_eq!(files.keys().filter(|path| path.starts_with("blobs/")).count(), 7);
+
+    let folder = bed.path("layout");
+    assert_eq!(write_oci_layout(&bed.store, &images, &folder, &options).unwrap(), written);
+    for (image, platform) in images.iter().zip(["linux/amd64", "linux/arm64"]) {
+        let choice = || LoadOptions { platform: Some(platform.parse().unwrap()), ..LoadOptions::default() };
+        for loaded in [
+            load(&bed.store, &archive[..], &choice()).unwrap(),
+            load_layout(&bed.store, &folder, &choice()).unwrap(),
+        ] {
+            assert_eq!(loaded.iter().map(|loaded| loaded.id).collect::<Vec<_>>(), [image.id], "{platform}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_no_image() {
+    let bed = Bed::new();
+    let error = write_oci_archive(&bed.store, &[], &mut Vec::new(), &ExportOptions::default()).unwrap_err();
+    assert!(matches!(error, ExportError::NoImage), "{error}");
+}
+
+#[test]
 fn a_folder_with_other_things_is_left_alone() {
     let bed = Bed::new();
     let folder = bed.path("work");
     std::fs::create_dir(&folder).unwrap();
     std::fs::write(folder.join("precious"), "x").unwrap();
-    let error = write_oci_layout(&bed.store, &bed.image, &folder, &ExportOptions::default()).unwrap_err();
+    let error = write_oci_layout(&bed.store, slice::from_ref(&bed.image), &folder, &ExportOptions::default())
+        .unwrap_err();
     assert!(matches!(error, ExportError::NotALayout { .. }), "{error}");
     std::fs::write(folder.join("index.json"), "[]").unwrap();
-    let error = write_oci_layout(&bed.store, &bed.image, &folder, &ExportOptions::default()).unwrap_err();
+    let error = write_oci_layout(&bed.store, slice::from_ref(&bed.image), &folder, &ExportOptions::default())
+        .unwrap_err();
     assert!(matches!(error, ExportError::DamagedLayout { .. }), "{error}");
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2);
 }

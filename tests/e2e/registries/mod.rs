@@ -7,6 +7,7 @@ mod faults;
 mod lazy;
 mod mirrors;
 mod other_tools;
+mod platforms;
 mod pull;
 mod push;
 mod tls;

@@ -52,7 +52,7 @@ pub struct BuildArgs {
     /// Add a label to the image
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = values::assignment)]
     pub labels: Vec<Assignment>,
-    /// Add an annotation to the image's manifest
+    /// Add an annotation to the image's manifest, or with index:NAME=VALUE to the index of several
     #[arg(long = "annotation", value_name = "NAME=VALUE", value_parser = values::annotation)]
     pub annotations: Vec<Annotation>,
     /// Answer a question instead of building: check, outline or targets, with format=json for programs
@@ -61,9 +61,9 @@ pub struct BuildArgs {
     /// Say what is wrong with the Dockerfile or could be better: --call=check
     #[arg(long)]
     check: bool,
-    /// The platform to build for [default: this machine's]
-    #[arg(long, value_name = "OS/ARCH")]
-    pub platform: Option<Platform>,
+    /// The platform to build for, or several, whose images an index ties together [default: this machine's]
+    #[arg(long = "platform", value_name = "OS/ARCH", value_delimiter = ',')]
+    pub platforms: Vec<Platform>,
     /// Another source for COPY --from and FROM: a folder, an image, oci-layout://FOLDER[:TAG], a URL or a
     /// git repository
     #[arg(long = "build-context", value_name = "NAME=SOURCE", value_parser = context_source::named_context)]

@@ -89,19 +89,27 @@ pub fn ssh(text: &str) -> Result<(String, SshSource), String> {
     }
 }
 
-/// An annotation of the image's manifest.
+/// An annotation of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Annotation {
     /// The key.
     pub key: String,
     /// The value.
     pub value: String,
-    /// The only platform whose images have it.
-    pub platform: Option<Platform>,
+    /// What has it.
+    pub target: AnnotationTarget,
 }
 
-/// Reads `[manifest[PLATFORM]:]KEY=VALUE`. Docker annotates indexes and descriptors too; images here have
-/// none.
+/// What is annotated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AnnotationTarget {
+    /// The manifests of images, or only those for a platform.
+    Manifest(Option<Platform>),
+    /// The index of several images.
+    Index,
+}
+
+/// Reads `[manifest[PLATFORM]:]KEY=VALUE` or `index:KEY=VALUE`. Docker annotates descriptors too.
 pub fn annotation(text: &str) -> Result<Annotation, String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     let (kinds, key) = match name.split_once(':') {
@@ -115,11 +123,14 @@ pub fn annotation(text: &str) -> Result<Annotation, String> {
         Some((kind, rest)) => (kind, Some(rest.strip_suffix(']').ok_or("a ] is missing")?)),
         None => (kinds, None),
     };
-    if kind != "manifest" {
-        return Err(format!("only the manifest can be annotated here, not {kind:?}"));
-    }
     let platform = platform.map(str::parse).transpose().map_err(|error: PlatformError| error.to_string())?;
-    Ok(Annotation { key: key.to_owned(), value: value.to_owned(), platform })
+    let target = match (kind, platform) {
+        ("manifest", platform) => AnnotationTarget::Manifest(platform),
+        ("index", None) => AnnotationTarget::Index,
+        ("index", Some(_)) => return Err("an index is for all platforms".to_owned()),
+        _ => return Err(format!("only manifests and the index can be annotated here, not {kind:?}")),
+    };
+    Ok(Annotation { key: key.to_owned(), value: value.to_owned(), target })
 }
 
 /// Whether `text` says what is annotated, and is not the first part of a key.
@@ -314,17 +325,23 @@ mod tests {
     }
 
     #[test]
-    fn annotations_are_the_manifests() {
-        let on =
-            |key: &str, platform| Ok(Annotation { key: key.to_owned(), value: "v=w".to_owned(), platform });
-        let annotation_of = |key: &str| on(key, None);
+    fn annotations_are_the_manifests_or_the_indexs() {
+        let on = |key: &str, target| Ok(Annotation { key: key.to_owned(), value: "v=w".to_owned(), target });
+        let annotation_of = |key: &str| on(key, AnnotationTarget::Manifest(None));
+        let arm = AnnotationTarget::Manifest(Some("linux/arm64".parse().unwrap()));
         for (text, expected) in [
             ("a=v=w", annotation_of("a")),
             ("manifest:a=v=w", annotation_of("a")),
-            ("manifest[linux/arm64]:a=v=w", on("a", Some("linux/arm64".parse().unwrap()))),
+            ("manifest[linux/arm64]:a=v=w", on("a", arm)),
             ("manifest[linux/arm64:a=v=w", Err("a ] is missing".to_owned())),
             ("org.example:a=v=w", annotation_of("org.example:a")),
-            ("index:a=b", Err("only the manifest can be annotated here, not \"index\"".to_owned())),
+            ("index:a=v=w", on("a", AnnotationTarget::Index)),
+            ("index[linux/arm64]:a=b", Err("an index is for all platforms".to_owned())),
+            (
+                "manifest-descriptor:a=b",
+                Err("only manifests and the index can be annotated here, not \"manifest-descriptor\""
+                    .to_owned()),
+            ),
             ("a", Err("expected NAME=VALUE".to_owned())),
             ("manifest:=b", Err("the name is missing: expected NAME=VALUE".to_owned())),
         ] {

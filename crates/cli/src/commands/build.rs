@@ -2,15 +2,18 @@
 
 mod inputs;
 mod plan;
+mod platforms;
 mod request;
 mod result;
 mod ssh;
 
 use std::io::{self, IsTerminal};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use lbuild_builder::{BuildError, BuildEvent, BuildRequest, Cancel, FailedStep};
+use lbuild_builder::{BuildError, BuildEvent, BuildOutcome, BuildRequest, Cancel, FailedStep};
 use lbuild_layer_store::Store;
+use lbuild_parser::Diagnostic;
 use lbuild_registry::Client;
 use lbuild_runner::Standing;
 use serde_json::json;
@@ -55,9 +58,10 @@ fn build(global: &GlobalArgs, mut args: BuildArgs, timings: &Timings) -> Result<
     if args.push {
         args.outputs.push(Output { push: true, ..Output::new(Form::Image, Destination::None) });
     }
+    platforms::settle(&mut args);
     let call = args.call();
     if call.method == Method::Build {
-        export::check(&args.outputs)?;
+        export::check(&args.outputs, args.platforms.len())?;
         result::check(&args)?;
     }
     let fetch = Arc::new(Fetch::default());
@@ -69,12 +73,11 @@ fn build(global: &GlobalArgs, mut args: BuildArgs, timings: &Timings) -> Result<
         store: &store,
         secrets: args.secrets.iter().cloned().collect(),
         ssh: agents.sockets(),
-        platform: args.platform.clone(),
         watch: &watch,
         tells: !args.quiet && args.progress != ProgressStyle::Rawjson,
     };
     let gathered = timings.measure("read the inputs", || gather(&contexts, &args));
-    let (request, source) = gathered.map_err(|failure| match watch.exit() {
+    let (requests, source) = gathered.map_err(|failure| match watch.exit() {
         Some(exit) => {
             diagnostics::print("error: the build was interrupted");
             Failure::Reported(exit)
@@ -82,7 +85,7 @@ fn build(global: &GlobalArgs, mut args: BuildArgs, timings: &Timings) -> Result<
         None => failure,
     })?;
     if call.method != Method::Build {
-        return call.answer(&store, &request, &source);
+        return requests.first().map_or(Ok(()), |request| call.answer(&store, request, &source));
     }
     tell_how_runs_are_kept(global, &args)?;
     tell_what_has_no_effect(&args);
@@ -90,11 +93,14 @@ fn build(global: &GlobalArgs, mut args: BuildArgs, timings: &Timings) -> Result<
     let interruption = watch.begin()?;
     let style = if args.quiet { ProgressStyle::Quiet } else { args.progress };
     if args.plan {
-        return plan::run(&store, &request, &source, watch.cancel(), args.json);
+        return requests.iter().try_for_each(|request| {
+            let heading = platforms::heading(&requests, request).filter(|_| !args.json);
+            plan::run(&store, request, &source, watch.cancel(), args.json, heading)
+        });
     }
     let attempt = Attempt {
         store: &store,
-        request: &request,
+        requests: &requests,
         source: &source,
         args: &args,
         watch: &watch,
@@ -110,10 +116,10 @@ fn build(global: &GlobalArgs, mut args: BuildArgs, timings: &Timings) -> Result<
     attempt.run(style, interruption)
 }
 
-/// A build, with what becomes of its image.
+/// A build, with what becomes of its image, or of its image for each platform.
 struct Attempt<'a> {
     store: &'a Store,
-    request: &'a BuildRequest,
+    requests: &'a [BuildRequest],
     source: &'a Source,
     args: &'a BuildArgs,
     watch: &'a Watch,
@@ -121,15 +127,59 @@ struct Attempt<'a> {
     timings: &'a Timings,
 }
 
+/// What was built of a request.
+struct Built {
+    outcome: BuildOutcome,
+    took: Duration,
+}
+
 impl Attempt<'_> {
     fn run(&self, style: ProgressStyle, interruption: &Interruption) -> Result<(), Failure> {
-        let Self { store, request, source, args, watch, fetch, timings } = *self;
+        let Self { store, requests, source, args, watch, timings, .. } = *self;
+        let json = style == ProgressStyle::Rawjson;
+        let uploads = Uploads::new(store, result::push_targets(args)?, watch.cancel())?;
+        let (mut outcomes, mut took) = (Vec::new(), Duration::ZERO);
+        for request in requests {
+            if let Some(heading) = platforms::heading(requests, request)
+                && !json
+                && style != ProgressStyle::Quiet
+            {
+                diagnostics::print(&heading);
+            }
+            let built = self.build(request, style, interruption, &uploads)?;
+            outcomes.push(built.outcome);
+            took += built.took;
+        }
+        if !wants_shell(args) {
+            interruption.end();
+        }
+        if interruption.exit().is_some() {
+            return Err(failed(source, &BuildError::Interrupted, json, interruption));
+        }
+        let epoch = requests.first().and_then(|request| request.source_date_epoch);
+        let has_run = outcomes.iter().any(|outcome| outcome.executed > 0);
+        let uploads = &uploads;
+        Delivery { store, args, outcomes, epoch, took, json, uploads, timings }.deliver()?;
+        if has_run {
+            prune::apply_policy(store);
+        }
+        Ok(())
+    }
+
+    /// Builds one image, and tells of it what there is to tell before it is delivered.
+    fn build(
+        &self,
+        request: &BuildRequest,
+        style: ProgressStyle,
+        interruption: &Interruption,
+        uploads: &Uploads<'_>,
+    ) -> Result<Built, Failure> {
+        let Self { store, source, args, watch, fetch, timings, .. } = *self;
         let progress = Arc::new(Progress::start(style, args.explain));
         let shows = Arc::clone(&progress);
         fetch.tell_with(move |text| shows.event(BuildEvent::Note(text)));
         let failed_step = Mutex::new(None);
         let keeps = wants_shell(args).then_some(&failed_step);
-        let uploads = Uploads::new(store, result::push_targets(args)?, watch.cancel())?;
         let events = |event| {
             timings.event(&event);
             if let BuildEvent::Layer(layer) = event {
@@ -146,47 +196,21 @@ impl Attempt<'_> {
         if style != ProgressStyle::Quiet && !progress.is_json() {
             fetch.tell_with(|text| diagnostics::print(&text));
         }
-        let took = progress.elapsed();
-        if keeps.is_none() {
-            interruption.end();
-        }
-
         if !args.quiet {
-            for warning in &warnings {
-                if progress.is_json() {
-                    diagnostics::print(
-                        &json!({ "event": "warning", "diagnostic": source.json(warning) }).to_string(),
-                    );
-                } else {
-                    diagnostics::print(&format!("{}\n", source.render(warning, &Style::of_stderr())));
-                }
-            }
+            tell_warnings(source, &warnings, progress.is_json());
         }
-        match built {
-            Err(error) => {
-                let failure = failed(source, &error, progress.is_json(), interruption);
-                let step = failed_step.into_inner().unwrap_or_else(PoisonError::into_inner);
-                if let (Some(step), None) = (step, interruption.exit()) {
-                    look_into(step, interruption)?;
-                }
-                Err(failure)
+        built.map(|outcome| Built { outcome, took: progress.elapsed() }).map_err(|error| {
+            if keeps.is_none() {
+                interruption.end();
             }
-            Ok(_) if interruption.exit().is_some() => {
-                Err(failed(source, &BuildError::Interrupted, progress.is_json(), interruption))
+            let failure = failed(source, &error, progress.is_json(), interruption);
+            let step = failed_step.lock().unwrap_or_else(PoisonError::into_inner).take();
+            match (step, interruption.exit()) {
+                (Some(step), None) => look_into(step, interruption).err().unwrap_or(failure),
+                _ => failure,
             }
-            Ok(outcome) => {
-                let (epoch, has_run) = (request.source_date_epoch, outcome.executed > 0);
-                let json = progress.is_json();
-                let uploads = &uploads;
-                Delivery { store, args, outcome, epoch, took, json, uploads, timings }.deliver()?;
-                if has_run {
-                    prune::apply_policy(store);
-                }
-                Ok(())
-            }
-        }
+        })
     }
-
     /// Tells what was found damaged while the image was written; whether a build makes it again and the
     /// image can be written from its start.
     fn is_mended_by_another(&self) -> bool {
@@ -202,6 +226,15 @@ impl Attempt<'_> {
         }
         let to_stdout = args.outputs.iter().any(|output| output.destination == Destination::Stdout);
         !damage.is_empty() && !to_stdout
+    }
+}
+
+fn tell_warnings(source: &Source, warnings: &[Diagnostic], json: bool) {
+    for warning in warnings {
+        diagnostics::print(&match json {
+            true => json!({ "event": "warning", "diagnostic": source.json(warning) }).to_string(),
+            false => format!("{}\n", source.render(warning, &Style::of_stderr())),
+        });
     }
 }
 
@@ -231,18 +264,15 @@ fn look_into(step: FailedStep, interruption: &Interruption) -> Result<(), Failur
     Ok(())
 }
 
-/// Reads and fetches all that the build is asked for.
-fn gather(contexts: &Contexts<'_>, args: &BuildArgs) -> Result<(BuildRequest, Source), Failure> {
+/// Reads and fetches all that the build is asked for, for each platform.
+fn gather(contexts: &Contexts<'_>, args: &BuildArgs) -> Result<(Vec<BuildRequest>, Source), Failure> {
     let Inputs { dockerfile, context } = inputs::read(contexts, args)?;
     let source = Source::new(&dockerfile.name, &dockerfile.content);
-    let named = args.build_contexts.iter().map(|(name, source)| Ok((name.clone(), contexts.named(source)?)));
-    let named = named.collect::<Result<_, Failure>>()?;
     let subject = subject::of(&args.path, &dockerfile);
     let request = BuildRequest {
         subject,
         keep_builds: subject::keep_builds()?,
         context,
-        named_contexts: named,
         ssh: contexts.ssh.clone(),
         images: Some(Arc::new(images(contexts, args)?)),
         shared_cache: cache::of_build(
@@ -255,7 +285,7 @@ fn gather(contexts: &Contexts<'_>, args: &BuildArgs) -> Result<(BuildRequest, So
         needs_layers: args.outputs.iter().any(needs_layers),
         ..request::new(args, dockerfile)?
     };
-    Ok((request, source))
+    Ok((platforms::requests(&request, contexts, args)?, source))
 }
 
 fn images(contexts: &Contexts<'_>, args: &BuildArgs) -> Result<Images, Failure> {

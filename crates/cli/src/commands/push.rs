@@ -27,8 +27,14 @@ pub fn run(store: &Store, args: &PushArgs) -> Result<(), Failure> {
     if let Some(path) = &args.metadata_file {
         aside::check(path).map_err(Failure::io(format!("cannot write {}", path.display())))?;
     }
-    let pushed =
-        registry::push(store, &image, &names, &output, &registry::client(None)?, &EarlyPush::default())?;
+    let pushed = registry::push(
+        store,
+        std::slice::from_ref(&image),
+        &names,
+        &output,
+        &registry::client(None)?,
+        &EarlyPush::default(),
+    )?;
     if let Some(path) = &args.metadata_file {
         let all: Vec<String> = names.iter().map(Reference::to_string).collect();
         let metadata = json!({

@@ -1,5 +1,7 @@
 //! `lbuild save`.
 
+use std::slice;
+
 use lbuild_layer_store::Store;
 use lbuild_oci::Reference;
 
@@ -15,11 +17,11 @@ pub fn run(store: &Store, args: &SaveArgs) -> Result<(), Failure> {
     let to_stdout = is_stdin(&args.output);
     let destination = if to_stdout { Destination::Stdout } else { Destination::Path(args.output.clone()) };
     let output = Output::new(Form::Archive, destination);
-    export::check(std::slice::from_ref(&output))?;
+    export::check(slice::from_ref(&output), 1)?;
 
     let image = find(store, &args.image)?;
     let names = names(store, &image.id, &args.image)?;
-    Export { store, image: &image, names: &names, epoch: None }.write(&output)?;
+    Export { store, images: slice::from_ref(&image), names: &names, epoch: None }.write(&output)?;
     Ok(())
 }
 

@@ -30,7 +30,7 @@ impl Bed {
         let base = load(&store, &base_archive()[..], &LoadOptions::default()).unwrap();
         let mut layers = base[0].layers.clone();
         layers.push(own_layer(&store, &layers));
-        let image = put_image(&store, layers);
+        let image = put_image(&store, layers, "linux/amd64");
         Self { store, image, folder }
     }
 
@@ -102,8 +102,9 @@ fn own_layer(store: &Store, parent: &[DiffId]) -> DiffId {
     store.commit(active, &CommitOptions { latest_mtime: Some(2000) }).unwrap().unwrap().diff_id
 }
 
-fn put_image(store: &Store, layers: Vec<DiffId>) -> ImageRecord {
-    let platform: Platform = "linux/amd64".parse().unwrap();
+/// An image of these layers.
+pub fn put_image(store: &Store, layers: Vec<DiffId>, platform: &str) -> ImageRecord {
+    let platform: Platform = platform.parse().unwrap();
     let mut config = ImageConfig::scratch(&platform);
     config.created = Some("2020-01-01T00:00:00Z".to_owned());
     config.config.env = vec!["A=b".to_owned()];

@@ -17,13 +17,14 @@ use crate::{text, units};
 /// The columns of an instruction.
 const INSTRUCTION: usize = 50;
 
-/// Prints which steps would run, why and for how long.
+/// Prints which steps would run, why and for how long, below `heading` if there is one.
 pub fn run(
     store: &Store,
     request: &BuildRequest,
     source: &Source,
     cancel: &Cancel,
     json: bool,
+    heading: Option<String>,
 ) -> Result<(), Failure> {
     let tell = |event| match event {
         BuildEvent::Warning(warning) if !json => {
@@ -38,6 +39,9 @@ pub fn run(
     if json {
         writeln!(out, "{}", object(&forecast))?;
     } else {
+        if let Some(heading) = heading {
+            writeln!(out, "{heading}")?;
+        }
         table(&forecast).write(&mut out)?;
         writeln!(out, "\n{}", summary(&forecast))?;
     }

@@ -25,7 +25,7 @@ pub fn new(args: &BuildArgs, dockerfile: Dockerfile) -> Result<BuildRequest, Fai
         target: args.target.clone(),
         build_args,
         labels: values(&args.labels),
-        platform: args.platform.clone(),
+        platform: args.platforms.first().cloned(),
         cache: cache(args),
         source_date_epoch,
         run: run_options(args)?,

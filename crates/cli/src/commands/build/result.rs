@@ -1,4 +1,4 @@
-//! What becomes of a built image: names, outputs, files about it, and what the user is told.
+//! What becomes of built images: names, outputs, files about it, and what the user is told.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use lbuild_builder::BuildOutcome;
 use lbuild_exporter::{ExportOptions, PushOptions, Written, manifest};
-use lbuild_layer_store::Store;
-use lbuild_oci::{Platform, Reference};
+use lbuild_layer_store::{ImageRecord, Store};
+use lbuild_oci::{Digest, MediaType, Platform, Reference};
 use lbuild_shared_cache::Written as CacheWritten;
 use serde_json::json;
 
-use crate::args::BuildArgs;
+use crate::args::{AnnotationTarget, BuildArgs};
 use crate::commands::{push, size};
 use crate::exit::Exit;
 use crate::export::{Export, Exported};
@@ -21,14 +21,14 @@ use crate::timings::Timings;
 use crate::uploads::Uploads;
 use crate::{aside, diagnostics, registry, units};
 
-/// A built image that is in the store and has no name yet.
+/// Built images, one for each platform, that are in the store and have no name yet.
 pub struct Delivery<'a> {
-    /// Where it is.
+    /// Where they are.
     pub store: &'a Store,
     /// What the user asked for.
     pub args: &'a BuildArgs,
     /// What the builder made.
-    pub outcome: BuildOutcome,
+    pub outcomes: Vec<BuildOutcome>,
     /// `SOURCE_DATE_EPOCH`, in seconds since the Unix epoch.
     pub epoch: Option<i64>,
     /// How long the build took.
@@ -52,6 +52,10 @@ pub fn check(args: &BuildArgs) -> Result<(), Failure> {
         if names.is_empty() {
             return Err(Failure::usage("what is pushed needs a name: give one with -t"));
         }
+    }
+    let of_index = args.annotations.iter().any(|one| one.target == AnnotationTarget::Index);
+    if of_index && args.platforms.len() < 2 {
+        return Err(Failure::usage("--annotation index: needs several platforms: one image has no index"));
     }
     names(args).map(drop)
 }
@@ -101,29 +105,43 @@ fn names(args: &BuildArgs) -> Result<Vec<Reference>, Failure> {
 }
 
 impl Delivery<'_> {
-    /// Names the image, writes its outputs, and tells the user.
+    /// Names the images, writes their outputs, and tells the user.
     pub fn deliver(mut self) -> Result<(), Failure> {
         let names = names(self.args)?;
         self.annotate()?;
-        for name in &names {
-            self.store.tag(name, &self.outcome.image.id)?;
+        let images: Vec<ImageRecord> = self.outcomes.iter().map(|outcome| outcome.image.clone()).collect();
+        if let Some(image) = self.named_image() {
+            for name in &names {
+                self.store.tag(name, &image.id)?;
+            }
         }
-        let (notes, written) = self.export(&names)?;
-        self.write_files(&names, written.as_ref())?;
+        let (notes, written) = self.export(&images, &names)?;
+        self.write_files(&images, &names, written.as_ref())?;
         self.tell(&names, &notes)?;
         self.tell_of_cache()
     }
 
-    /// Says what of the shared caches could not be written; the image is where it should be by then.
+    /// The image that a name stands for in the store: of several, the one for this machine.
+    fn named_image(&self) -> Option<&ImageRecord> {
+        let host = Platform::host();
+        let mut images = self.outcomes.iter().map(|outcome| &outcome.image);
+        images.clone().find(|image| image.platform == host).or_else(|| images.next())
+    }
+
+    /// Says what of the shared caches could not be written; the images are where they should be by then.
     fn tell_of_cache(&self) -> Result<(), Failure> {
-        let CacheWritten { failures, ignored, .. } = &self.outcome.shared;
-        for failure in ignored {
-            self.say("warning", failure);
+        let mut has_failed = false;
+        for outcome in &self.outcomes {
+            let CacheWritten { failures, ignored, .. } = &outcome.shared;
+            for failure in ignored {
+                self.say("warning", failure);
+            }
+            for failure in failures {
+                self.say("error", failure);
+            }
+            has_failed |= !failures.is_empty();
         }
-        for failure in failures {
-            self.say("error", failure);
-        }
-        if failures.is_empty() { Ok(()) } else { Err(Failure::Reported(Exit::Cache)) }
+        if has_failed { Err(Failure::Reported(Exit::Cache)) } else { Ok(()) }
     }
 
     fn say(&self, level: &str, text: &str) {
@@ -134,30 +152,40 @@ impl Delivery<'_> {
         }
     }
 
-    /// Keeps `--annotation` with the image, so that a later `save` has it too.
+    /// Keeps `--annotation` with the images, so that a later `save` has it too.
     fn annotate(&mut self) -> Result<(), Failure> {
-        let image = &mut self.outcome.image;
         if self.args.annotations.is_empty() {
             return Ok(());
         }
-        let platform = image.platform.clone();
-        let is_meant = |wanted: &Platform| *wanted == platform;
-        let annotations = self.args.annotations.iter();
-        let annotations = annotations.filter(|one| one.platform.as_ref().is_none_or(is_meant));
-        image.annotations.extend(annotations.map(|one| (one.key.clone(), one.value.clone())));
-        let (_, config) = self.store.image_config(&image.id)?;
-        self.store.put_image(image, &config)?;
+        for BuildOutcome { image, .. } in &mut self.outcomes {
+            for annotation in &self.args.annotations {
+                match &annotation.target {
+                    AnnotationTarget::Manifest(platform)
+                        if platform.as_ref().is_none_or(|platform| *platform == image.platform) =>
+                    {
+                        image.annotations.insert(annotation.key.clone(), annotation.value.clone());
+                    }
+                    _ => {}
+                }
+            }
+            let (_, config) = self.store.image_config(&image.id)?;
+            self.store.put_image(image, &config)?;
+        }
         Ok(self.store.flush()?)
     }
 
     /// Writes the outputs; returns what happened, and what the first archive or layout holds.
-    fn export(&self, names: &[Reference]) -> Result<(Vec<String>, Option<Written>), Failure> {
-        let export = Export { store: self.store, image: &self.outcome.image, names, epoch: self.epoch };
+    fn export(
+        &self,
+        images: &[ImageRecord],
+        names: &[Reference],
+    ) -> Result<(Vec<String>, Option<Written>), Failure> {
+        let export = Export { store: self.store, images, names, epoch: self.epoch };
         let (mut notes, mut first) = (Vec::new(), None);
         for output in &self.args.outputs {
             let Exported { note, written } =
                 self.timings.measure("write an output", || match output.push {
-                    true => self.push(output),
+                    true => self.push(images, output),
                     false => export.write(output),
                 })?;
             notes.extend(note);
@@ -166,65 +194,44 @@ impl Delivery<'_> {
         Ok((notes, first))
     }
 
-    fn push(&self, output: &Output) -> Result<Exported, Failure> {
+    fn push(&self, images: &[ImageRecord], output: &Output) -> Result<Exported, Failure> {
         let names = push_names(self.args, output)?;
-        let pushed = self.uploads.push(&self.outcome.image, &names, output)?;
+        let pushed = self.uploads.push(images, &names, output)?;
         let note = registry::describe(&names, &pushed);
         Ok(Exported { note: Some(note), written: Some(pushed.written) })
     }
 
-    fn write_files(&self, names: &[Reference], written: Option<&Written>) -> Result<(), Failure> {
+    fn write_files(
+        &self,
+        images: &[ImageRecord],
+        names: &[Reference],
+        written: Option<&Written>,
+    ) -> Result<(), Failure> {
         let write = |path: &Path, content: &[u8]| {
             aside::write(path, content).map_err(Failure::io(format!("cannot write {}", path.display())))
         };
+        let top = || match written {
+            Some(written) => Ok((written.manifest, written.manifest_size)),
+            None => manifest(self.store, images, &ExportOptions::default())
+                .map(|(bytes, digest)| (digest, bytes.len() as u64)),
+        };
         if let Some(path) = &self.args.iidfile {
-            write(path, self.outcome.image.id.to_string().as_bytes())?;
+            // As buildx does: the image's ID, which several have not.
+            let id = if let [image] = images { image.id } else { top()?.0 };
+            write(path, id.to_string().as_bytes())?;
         }
         if let Some(path) = &self.args.metadata_file {
-            write(path, &self.metadata(names, written)?)?;
+            let (digest, size) = top()?;
+            write(path, &metadata(images, names, digest, size))?;
         }
         Ok(())
     }
 
-    /// The keys that buildx writes, so far as they have a meaning here. The manifest is the one that was
-    /// written, else the one that an archive would have.
-    ///
-    /// Source: <https://docs.docker.com/reference/cli/docker/buildx/build/#metadata-file>
-    fn metadata(&self, names: &[Reference], written: Option<&Written>) -> Result<Vec<u8>, Failure> {
-        let image = &self.outcome.image;
-        let (digest, size) = match written {
-            Some(written) => (written.manifest, written.manifest_size),
-            None => {
-                let options = ExportOptions { names: names.to_vec(), ..ExportOptions::default() };
-                let (bytes, digest) = manifest(self.store, image, &options)?;
-                (digest, bytes.len() as u64)
-            }
-        };
-        let all: Vec<String> = names.iter().map(Reference::to_string).collect();
-        let metadata = json!({
-            "containerimage.config.digest": image.id,
-            "containerimage.digest": digest,
-            "containerimage.descriptor": {
-                "mediaType": lbuild_oci::MediaType::Manifest,
-                "digest": digest,
-                "size": size,
-            },
-            "image.name": all.join(","),
-        });
-        Ok(format!("{metadata:#}\n").into_bytes())
-    }
-
-    /// Says what was built. Standard output is left alone where the image itself goes there.
+    /// Says what was built. Standard output is left alone where an image itself goes there.
     fn tell(&self, names: &[Reference], notes: &[String]) -> Result<(), Failure> {
-        let id = self.outcome.image.id;
+        let ids: Vec<_> = self.outcomes.iter().map(|outcome| outcome.image.id).collect();
         if self.json {
-            let names: Vec<String> = names.iter().map(Reference::to_string).collect();
-            let (executed, cached) = (self.outcome.executed, self.outcome.cached);
-            let event = json!({
-                "event": "built", "time": self.took.as_millis() as f64 / 1000.0,
-                "image": id, "names": names, "executed": executed, "cached": cached,
-            });
-            diagnostics::print(&event.to_string());
+            self.outcomes.iter().for_each(|outcome| self.tell_event(names, outcome));
         }
         let to_stdout = self.args.outputs.iter().any(|output| output.destination == Destination::Stdout);
         if to_stdout {
@@ -232,37 +239,81 @@ impl Delivery<'_> {
         }
         let mut out = io::stdout().lock();
         if self.args.quiet {
-            writeln!(out, "{id}")?;
+            ids.iter().try_for_each(|id| writeln!(out, "{id}"))?;
         } else if !self.json {
             out.write_all(self.summary(names, notes)?.as_bytes())?;
         }
         Ok(())
     }
 
+    fn tell_event(&self, names: &[Reference], outcome: &BuildOutcome) {
+        let names: Vec<String> = names.iter().map(Reference::to_string).collect();
+        let BuildOutcome { image, executed, cached, .. } = outcome;
+        let event = json!({
+            "event": "built", "time": self.took.as_millis() as f64 / 1000.0,
+            "image": image.id, "platform": image.platform.to_string(),
+            "names": names, "executed": executed, "cached": cached,
+        });
+        diagnostics::print(&event.to_string());
+    }
+
     fn summary(&self, names: &[Reference], notes: &[String]) -> Result<String, Failure> {
-        let image = &self.outcome.image;
         let familiar: Vec<String> = names.iter().map(Reference::familiar).collect();
         let shown = if familiar.is_empty() { "none".to_owned() } else { familiar.join(", ") };
-        let mut text = format!("image  {}\n", image.id);
-        text += &format!("name   {shown}\n");
-        let layers = count(image.layers.len(), "layer");
-        text += &format!("size   {} in {layers}\n", units::size(size(self.store, image)?));
-        let BuildOutcome { executed, cached, .. } = self.outcome;
+        let mut text = String::new();
+        let mut sizes = String::new();
+        for BuildOutcome { image, .. } in &self.outcomes {
+            let of_several = self.outcomes.len() > 1;
+            let platform = if of_several { format!(" ({})", image.platform) } else { String::new() };
+            text += &format!("image  {}{platform}\n", image.id);
+            let layers = count(image.layers.len(), "layer");
+            sizes += &format!("size   {} in {layers}{platform}\n", units::size(size(self.store, image)?));
+        }
+        let which = match (self.named_image(), names.is_empty() || self.outcomes.len() == 1) {
+            (Some(image), false) => format!(", in the store the image for {}", image.platform),
+            _ => String::new(),
+        };
+        text += &format!("name   {shown}{which}\n{sizes}");
+        let sum = |part: fn(&BuildOutcome) -> usize| self.outcomes.iter().map(part).sum::<usize>();
+        let (executed, cached) = (sum(|outcome| outcome.executed), sum(|outcome| outcome.cached));
         text += &format!("steps  {executed} run, {cached} cached, {}\n", units::duration(self.took));
-        let shared = &self.outcome.shared;
-        if shared.records > 0 {
-            let (records, layers) = (count(shared.records, "record"), count(shared.layers, "layer"));
-            text += &format!("cache  {records} written, {layers} ({})\n", units::size(shared.bytes));
+        let (records, layers) = (sum(|outcome| outcome.shared.records), sum(|outcome| outcome.shared.layers));
+        if records > 0 {
+            let bytes = self.outcomes.iter().map(|outcome| outcome.shared.bytes).sum();
+            let (records, layers) = (count(records, "record"), count(layers, "layer"));
+            text += &format!("cache  {records} written, {layers} ({})\n", units::size(bytes));
         }
         for note in notes {
             text += &format!("{note}\n");
         }
-        if self.args.outputs.is_empty() {
-            let name = familiar.first().cloned().unwrap_or_else(|| image.id.short());
+        if let (true, [outcome]) = (self.args.outputs.is_empty(), &self.outcomes[..]) {
+            let name = familiar.first().cloned().unwrap_or_else(|| outcome.image.id.short());
             text += &format!("\nTo load it into Docker: lbuild save {name} | docker load\n");
         }
         Ok(text)
     }
+}
+
+/// The keys that buildx writes, so far as they have a meaning here, of what was written, else of what an
+/// archive would have: an image's manifest, or an index of several.
+///
+/// Source: <https://docs.docker.com/reference/cli/docker/buildx/build/#metadata-file>
+fn metadata(images: &[ImageRecord], names: &[Reference], digest: Digest, size: u64) -> Vec<u8> {
+    let all: Vec<String> = names.iter().map(Reference::to_string).collect();
+    let media_type = if images.len() > 1 { MediaType::Index } else { MediaType::Manifest };
+    let mut metadata = json!({
+        "containerimage.digest": digest,
+        "containerimage.descriptor": {
+            "mediaType": media_type,
+            "digest": digest,
+            "size": size,
+        },
+        "image.name": all.join(","),
+    });
+    if let [image] = images {
+        metadata["containerimage.config.digest"] = json!(image.id);
+    }
+    format!("{metadata:#}\n").into_bytes()
 }
 
 fn count(number: usize, thing: &str) -> String {
