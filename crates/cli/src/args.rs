@@ -510,6 +510,16 @@ mod tests {
     }
 
     #[test]
+    fn the_last_of_an_option_that_is_given_twice_counts() {
+        let line =
+            "lbuild build --target a --target b -t x --progress plain -t y --progress tty --pull --pull .";
+        let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+        let Command::Build(build) = cli.command else { panic!("not a build: {cli:?}") };
+        assert_eq!((build.target.as_deref(), build.tags.len()), (Some("b"), 2));
+        assert_eq!(build.progress, ProgressStyle::Tty);
+    }
+
+    #[test]
     fn wrong_command_lines_are_refused() {
         for line in [
             "lbuild build -t UPPER .",

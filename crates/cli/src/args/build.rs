@@ -26,8 +26,9 @@ Examples:
   lbuild -t app -o - . | docker load
   SOURCE_DATE_EPOCH=0 lbuild -t app .    the same bytes each time";
 
-/// `lbuild build`.
+/// `lbuild build`. As with Docker, the last of an option that is given twice counts.
 #[derive(Debug, Args)]
+#[command(args_override_self = true)]
 pub struct BuildArgs {
     /// The context: the folder whose files COPY and ADD see, a git repository, or the URL of an archive;
     /// - reads a Dockerfile or an archive from standard input
