@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{BaseImage, Image, Leftovers, OrdinaryUser, Run, Running, lbuild_binary, workspace};
+use crate::{BaseImage, Image, Leftovers, Person, Run, Running, lbuild_binary, workspace};
 
 /// A fresh store, a context and a folder for temporary files. When it is dropped, nothing may be
 /// left of its builds.
@@ -20,8 +20,8 @@ pub struct TestBed {
     context: PathBuf,
     temporary: PathBuf,
     checks_leftovers: bool,
-    /// Whom lbuild runs as; root, or whoever runs the tests, if it is nobody.
-    user: Option<OrdinaryUser>,
+    /// Whom lbuild runs as.
+    person: Person,
 }
 
 impl Default for TestBed {
@@ -41,23 +41,22 @@ impl TestBed {
         for made in [&context, &temporary] {
             fs::create_dir(made).unwrap();
         }
-        Self { folder, store, context, temporary, checks_leftovers: true, user: None }
+        Self { folder, store, context, temporary, checks_leftovers: true, person: Person::Root }
     }
 
     /// The same for an ordinary user with subordinate ids, who owns the bed.
     pub fn of_ordinary_user() -> Self {
         let mut bed = Self::new();
-        let user = OrdinaryUser::new(bed.folder());
+        bed.person = Person::WithSubordinateIds;
         for owned in [bed.folder(), &bed.context, &bed.temporary] {
-            user.own(owned);
+            bed.person.own(owned);
         }
-        bed.user = Some(user);
         bed
     }
 
-    /// The user whom lbuild runs as, if it is not whoever runs the tests.
-    pub fn user(&self) -> Option<&OrdinaryUser> {
-        self.user.as_ref()
+    /// Whom lbuild runs as, if it is an ordinary user.
+    pub fn user(&self) -> Option<Person> {
+        Some(self.person).filter(|person| person.is_ordinary())
     }
 
     /// A store that has the image `base` ([`BaseImage::busybox`]), and a Dockerfile.
@@ -122,10 +121,7 @@ impl TestBed {
 
     /// An `lbuild` command on this bed's store, without the caller's settings.
     pub fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
-        let mut command = match &self.user {
-            Some(user) => user.command(lbuild_binary()),
-            None => Command::new(lbuild_binary()),
-        };
+        let mut command = self.person.command(lbuild_binary(), self.folder.path());
         command.args(arguments).current_dir(self.folder.path());
         command.env("LBUILD_ROOT", &self.store).env("TMPDIR", &self.temporary);
         // No test asks a registry that it did not start.

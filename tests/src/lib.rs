@@ -14,11 +14,11 @@ mod fixtures;
 mod git;
 mod image;
 mod leftovers;
-mod ordinary_user;
 mod person;
 mod programs;
 mod registry;
 mod run;
+mod shared_bed;
 mod token_server;
 
 pub use base::{BaseImage, entry};
@@ -30,9 +30,9 @@ pub use fixtures::{debian_rootfs, host_rootfs, lbuild_binary, static_lbuild, wor
 pub use git::{GitServer, add_gitlink, commit};
 pub use image::{Entry, Image, Layer};
 pub use leftovers::Leftovers;
-pub use ordinary_user::OrdinaryUser;
-pub use person::{Person, SharedBed};
+pub use person::Person;
 pub use programs::programs_layer;
 pub use registry::{PASSWORD, Registry, RegistryOptions, USER, certificates};
 pub use run::{Run, Running};
+pub use shared_bed::SharedBed;
 pub use token_server::TokenServer;
