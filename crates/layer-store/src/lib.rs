@@ -60,6 +60,7 @@ mod listing;
 mod lock;
 mod mount;
 mod name;
+mod noted;
 mod origin;
 mod overlay;
 mod pack;

@@ -20,7 +20,7 @@ use crate::pack::{Packed, TarSink};
 use crate::snapshots::{Known, lock};
 use crate::staging::Staging;
 use crate::workspace::{Finished, Workspace};
-use crate::{Layer, Store, StoreError, directory, seal};
+use crate::{Layer, Ownership, Store, StoreError, directory, noted, seal};
 
 /// What mountinfo shows for a tree that is attached nowhere.
 const SOURCE: &str = "lbuild";
@@ -163,7 +163,7 @@ impl Store {
         self.check_count(layers, &stubs)?;
         self.unpack_missing(layers)?;
         let is_in_memory = self.works_in_memory();
-        let workspace = Workspace::new(&self.staging, is_in_memory, &self.root_stat(layers)?)?;
+        let workspace = self.workspace(layers, is_in_memory)?;
         if self.copies() {
             let copied = CopiedTree::new(&self.staging, &self.sources(layers, &stubs)?, self.marks)?;
             let root = Root::from_fd(copied.open()?);
@@ -190,7 +190,7 @@ impl Store {
     pub(crate) fn active_hollow(&self, layers: &[DiffId]) -> Result<ActiveSnapshot, StoreError> {
         let stubs = Stubs::none(Depth::Hollow);
         self.check_count(layers, &stubs)?;
-        let workspace = Workspace::new(&self.staging, false, &self.root_stat(layers)?)?;
+        let workspace = self.workspace(layers, false)?;
         let writable = (workspace.upper(), workspace.work());
         let root = Root::from_fd(self.merge(layers, &stubs, Some(writable), SOURCE)?);
         let hollow = Some(self.hollow.token());
@@ -430,12 +430,31 @@ impl Store {
 
     /// What the root of a new tree begins as: what the topmost layer's is.
     pub(crate) fn root_stat(&self, layers: &[DiffId]) -> Result<Stat, StoreError> {
+        let path = self.root_path(layers);
+        rustix::fs::stat(&path).on("read", path)
+    }
+
+    /// Has a new tree's root, which may be changed, note what the topmost layer's does.
+    pub(crate) fn carry_notes(&self, layers: &[DiffId], root: BorrowedFd<'_>) -> Result<(), StoreError> {
+        match self.options.ownership {
+            Ownership::Noted => noted::carry(&self.root_path(layers), root),
+            Ownership::Real => Ok(()),
+        }
+    }
+
+    /// The topmost layer's root.
+    fn root_path(&self, layers: &[DiffId]) -> PathBuf {
         let top = self.snapshots.chains(layers).pop();
         // The root of a hollow directory is what the whole one's would be.
         let known = self.snapshots.known();
         let path = top.and_then(|chain| self.directory_of(&known, &chain, Depth::Hollow));
-        let path = path.unwrap_or_else(|| self.empty[0].clone());
-        rustix::fs::stat(&path).on("read", path)
+        path.unwrap_or_else(|| self.empty[0].clone())
+    }
+
+    fn workspace(&self, layers: &[DiffId], is_in_memory: bool) -> Result<Workspace, StoreError> {
+        let workspace = Workspace::new(&self.staging, is_in_memory, &self.root_stat(layers)?)?;
+        self.carry_notes(layers, workspace.upper())?;
+        Ok(workspace)
     }
 
     /// The directory of a snapshot that is there, or of one that may be hollow. It stays there as long as

@@ -1,6 +1,7 @@
 //! Makes the snapshots that are missing.
 
 use std::io::{ErrorKind, PipeReader, PipeWriter, Write};
+use std::os::fd::AsFd;
 
 use lbuild_archive::{ArchiveError, Reader};
 use lbuild_oci::{ChainId, DiffId};
@@ -86,6 +87,7 @@ impl Store {
         let tree = self.tree(below, depth)?;
         let scratch = self.staging.directory()?;
         let target = directory::open(scratch.path()).on("open", scratch.path())?;
+        self.carry_notes(below, target.as_fd())?;
         let root = self.root_stat(below)?;
         let token = depth.is_hollow().then(|| self.hollow.token());
         piped(diff_id, produce, |mut reader| {

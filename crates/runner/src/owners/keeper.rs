@@ -159,7 +159,7 @@ impl Keeper {
     }
 
     fn change_open(&mut self, target: Target, file: i32, owner: [u64; 2]) -> Result<Answer, Errno> {
-        let opened = Opened { file: target.file(file)?, place: None };
+        let opened = self.home.open_number(target, file)?;
         self.change(target, &opened, owner)
     }
 
@@ -210,7 +210,7 @@ impl Keeper {
 
     /// Who cannot be told who owns a file is told by the kernel, with the right error.
     fn stat_open(&self, target: Target, file: i32, buffer: u64) -> Answer {
-        let told = target.file(file).and_then(|file| tell(target, &Opened { file, place: None }, buffer));
+        let told = self.home.open_number(target, file).and_then(|opened| tell(target, &opened, buffer));
         told.unwrap_or(Answer::Continue)
     }
 

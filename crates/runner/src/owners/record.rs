@@ -93,7 +93,8 @@ pub(super) fn forget(directory: &OwnedFd, name: &[u8]) -> io::Result<()> {
     notes.write(directory)
 }
 
-fn has_attributes(stat: &Stat) -> bool {
+/// Whether a file of this kind can have attributes of its own.
+pub(super) fn has_attributes(stat: &Stat) -> bool {
     matches!(FileType::from_raw_mode(stat.st_mode), FileType::RegularFile | FileType::Directory)
 }
 

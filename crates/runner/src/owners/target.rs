@@ -5,9 +5,11 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
 use nix::unistd::Pid;
-use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, openat};
+use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, openat, readlinkat};
 use rustix::io::Errno;
 use rustix::process::{chroot, fchdir};
+
+use super::record::has_attributes;
 
 const MAX_PATH: usize = libc::PATH_MAX as usize;
 const PAGE: usize = 4096;
@@ -23,13 +25,15 @@ pub(super) struct Target {
 pub(super) struct Home {
     root: OwnedFd,
     stat: Stat,
+    /// The keeper's own open files, by their numbers.
+    descriptors: OwnedFd,
 }
 
 impl Home {
     pub(super) fn find() -> rustix::io::Result<Self> {
         let root = open_path("/")?;
         let stat = fstat(&root)?;
-        Ok(Self { root, stat })
+        Ok(Self { root, stat, descriptors: open_path("/proc/self/fd")? })
     }
 
     /// Does `work`, which opens files, with the target's root as the root.
@@ -64,7 +68,7 @@ impl Home {
         follows: bool,
     ) -> rustix::io::Result<Opened> {
         if path.is_empty() {
-            return Ok(Opened { file: target.file(directory)?, place: None });
+            return self.open_number(target, directory);
         }
         let base = if path.starts_with(b"/") { None } else { Some(target.file(directory)?) };
         self.visit(target, |is_home| {
@@ -72,9 +76,31 @@ impl Home {
             let base = base.as_ref().map_or(CWD, AsFd::as_fd);
             let follow = if follows { OFlags::empty() } else { OFlags::NOFOLLOW };
             let file = openat(base, &*path, OFlags::PATH | OFlags::CLOEXEC | follow, Mode::empty())?;
-            let place = if follows { None } else { Place::open(base, &path) };
+            let place = if follows { self.place_of(&file) } else { Place::open(base, &path) };
             Ok(Opened { file, place })
         })
+    }
+
+    /// An open file of the target, or its working directory.
+    pub(super) fn open_number(&self, target: Target, number: i32) -> rustix::io::Result<Opened> {
+        let file = target.file(number)?;
+        let place = match fstat(&file) {
+            Ok(stat) if !has_attributes(&stat) => self.visit(target, |_| Ok(self.place_of(&file)))?,
+            _ => None,
+        };
+        Ok(Opened { file, place })
+    }
+
+    /// Where the file lies that a followed link or a number led to: asked of the kernel, and tried. Only of a
+    /// file that can have no attributes of its own.
+    fn place_of(&self, file: &OwnedFd) -> Option<Place> {
+        let stat = fstat(file).ok().filter(|stat| !has_attributes(stat))?;
+        let path = readlinkat(&self.descriptors, file.as_raw_fd().to_string(), Vec::new()).ok()?;
+        let place = Place::open(CWD, path.as_bytes()).filter(|_| path.as_bytes().starts_with(b"/"))?;
+        let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let found = openat(&place.directory, &*place.name, flags, Mode::empty()).ok()?;
+        let found = fstat(found).ok()?;
+        ((found.st_dev, found.st_ino) == (stat.st_dev, stat.st_ino)).then_some(place)
     }
 
     /// Opens the directory in which the target makes or changes `path`.
@@ -92,7 +118,7 @@ impl Home {
 /// What a path leads to.
 pub(super) struct Opened {
     pub(super) file: OwnedFd,
-    /// Only where no link was followed.
+    /// Only of what can have no attributes of its own, unless no link was followed.
     pub(super) place: Option<Place>,
 }
 
