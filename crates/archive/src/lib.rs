@@ -8,6 +8,7 @@
 
 mod block;
 mod blocks;
+mod bounded;
 mod compression;
 mod content;
 mod device;
@@ -28,6 +29,7 @@ mod sparse;
 mod unpack;
 mod writer;
 
+pub use bounded::Bounded;
 pub use compression::{Compression, decompress, decompress_within, is_archive};
 pub use device::DeviceNote;
 pub use error::ArchiveError;

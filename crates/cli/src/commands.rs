@@ -53,7 +53,7 @@ pub fn run(Cli { global, command }: Cli) -> Result<(), Failure> {
         Command::Save(args) => save::run(&store()?, &args),
         Command::Mount(args) => mount::mount(&store()?, &args),
         Command::Umount(args) => mount::umount(&store()?, &args),
-        Command::Pull(args) => pull::run(&store()?, &args),
+        Command::Pull(args) => pull::run(&global, &args),
         Command::Push(args) => push::run(&store()?, &args),
         Command::Login(args) => login::login(args),
         Command::Logout(args) => login::logout(&args),

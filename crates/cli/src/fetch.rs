@@ -83,6 +83,11 @@ impl Fetcher for Fetch {
     fn is_cancelled(&self) -> bool {
         self.cancel.get().is_some_and(Cancel::is_cancelled)
     }
+
+    fn waits(&self) {
+        let tell = Arc::clone(&lock(&self.tell));
+        tell("waiting for another lbuild that unpacks the same layers".to_owned());
+    }
 }
 
 impl std::fmt::Debug for Fetch {

@@ -1,29 +1,17 @@
-//! Layers on their way from a registry: kept as they come, and verified on the way.
-//!
-//! One thread writes what comes into the store and digests it; another one decompresses the same
-//! bytes meanwhile and digests the tar. So a layer is verified when its last byte is there.
+//! Layers on their way from a registry: kept as they come, verified and unpacked on the way.
 
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
-use lbuild_archive::{Compression, decompress_within};
-use lbuild_layer_store::{BlobOrigin, Layer, Store};
-use lbuild_oci::{DiffId, Digest, Hasher, MediaType};
+use lbuild_archive::{ArchiveError, Compression};
+use lbuild_layer_store::{BlobOrigin, Incoming, Layer, Place, StepLock, Store, StoreError};
+use lbuild_oci::{DiffId, MediaType};
 use lbuild_registry::{BlobReader, RegistryError, Repository};
 
 use crate::document::Descriptor;
 use crate::layer::{self, Claim};
 use crate::source::{Stored, blob_path, unsupported};
-use crate::stream::Bounded;
 use crate::{ImportError, Limits};
-
-/// Layers that are fetched at the same time.
-const AT_ONCE: usize = 3;
-/// Buffers between the two threads of a layer.
-const BUFFERS: usize = 16;
 
 /// Fetches layers.
 pub(crate) struct Downloads<'a> {
@@ -43,36 +31,24 @@ pub(crate) struct Wanted {
 }
 
 impl Downloads<'_> {
-    /// Brings all of `wanted` into the store, several at a time, the lowest first; returns them in
-    /// their order. Whatever fails ends the others.
-    pub fn fetch_all(&self, wanted: &[Wanted]) -> Result<Vec<Layer>, ImportError> {
-        let next = AtomicUsize::new(0);
-        let failed = AtomicBool::new(false);
-        let done: Mutex<Vec<(usize, Result<Layer, ImportError>)>> = Mutex::default();
-        let work = || {
-            while !failed.load(Ordering::Relaxed) {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(layer) = wanted.get(index) else { break };
-                let result = self.fetch(layer, &failed);
-                failed.fetch_or(result.is_err(), Ordering::Relaxed);
-                done.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
-            }
+    /// Brings all of `wanted`, a stack, into the store and unpacks it, several layers at a time; returns
+    /// them in their order, and the locks that other processes wait for until the store is flushed.
+    /// Whatever fails ends the others.
+    pub fn fetch_all(&self, wanted: &[Wanted]) -> Result<(Vec<Layer>, Vec<StepLock>), ImportError> {
+        let stack: Vec<DiffId> = wanted.iter().map(|layer| layer.diff_id).collect();
+        let done: Mutex<Vec<(usize, Layer)>> = Mutex::default();
+        let work = |place: &Place<'_>| -> Result<(), Failure> {
+            let layer = self.fetch(&wanted[place.index()], place)?;
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((place.index(), layer));
+            Ok(())
         };
-        thread::scope(|scope| {
-            for _ in 0..AT_ONCE.min(wanted.len()) {
-                scope.spawn(work);
-            }
-        });
+        let locks = self.store.unpack_each(&stack, &work).map_err(|Failure(error)| error)?;
         let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        // The first failure tells why; those that it ended do not.
-        if let Some(at) = done.iter().position(|(_, result)| result.is_err()) {
-            return done.swap_remove(at).1.map(|layer| vec![layer]);
-        }
         done.sort_by_key(|(index, _)| *index);
-        done.into_iter().map(|(_, result)| result).collect()
+        Ok((done.into_iter().map(|(_, layer)| layer).collect(), locks))
     }
 
-    fn fetch(&self, wanted: &Wanted, ended: &AtomicBool) -> Result<Layer, ImportError> {
+    fn fetch(&self, wanted: &Wanted, place: &Place<'_>) -> Result<Layer, ImportError> {
         let Wanted { descriptor, diff_id } = wanted;
         if !descriptor.media_type.is_layer() {
             return Err(unsupported(blob_path(&descriptor.digest), &descriptor.media_type));
@@ -80,78 +56,63 @@ impl Downloads<'_> {
         let store_error = |source| ImportError::Store { what: format!("layer {diff_id}"), source };
         // What is known of a layer was verified when it came.
         if let Some(known) = self.store.layer(diff_id).map_err(store_error)? {
+            place.unpack().map_err(store_error)?;
             (self.progress)(descriptor.size);
             if known.blob.as_ref().is_some_and(|blob| blob.digest == descriptor.digest) {
                 self.remember(wanted);
             }
             return Ok(known);
         }
-        let layer =
-            match self.attempt(wanted, self.repository.blob(&descriptor.digest, descriptor.size), ended) {
-                // The next attempt asks another mirror, if there is one.
-                Err(ImportError::Registry(RegistryError::Digest { .. })) => {
-                    self.attempt(wanted, self.repository.blob(&descriptor.digest, descriptor.size), ended)
-                }
-                Err(ImportError::Registry(error)) if error.is_not_found() && !descriptor.urls.is_empty() => {
-                    self.fetch_foreign(wanted, ended)
-                }
-                result => result,
-            }?;
+        let blob = || self.repository.blob(&descriptor.digest, descriptor.size);
+        let layer = match self.attempt(wanted, blob(), place) {
+            // The next attempt asks another mirror, if there is one.
+            Err(ImportError::Registry(RegistryError::Digest { .. })) => self.attempt(wanted, blob(), place),
+            Err(ImportError::Registry(error)) if error.is_not_found() && !descriptor.urls.is_empty() => {
+                self.fetch_foreign(wanted, place)
+            }
+            result => result,
+        }?;
+        // Before the others' locks are let go.
+        self.store.add_layer(&layer).map_err(store_error)?;
         self.remember(wanted);
         Ok(layer)
     }
 
-    fn fetch_foreign(&self, wanted: &Wanted, ended: &AtomicBool) -> Result<Layer, ImportError> {
+    fn fetch_foreign(&self, wanted: &Wanted, place: &Place<'_>) -> Result<Layer, ImportError> {
         let Descriptor { digest, size, urls, .. } = &wanted.descriptor;
         if !self.allow_foreign {
             let url = urls.first().cloned().unwrap_or_default();
             return Err(ImportError::Foreign { layer: *digest, url });
         }
-        self.attempt(wanted, self.repository.foreign_blob(urls, digest, *size), ended)
+        self.attempt(wanted, self.repository.foreign_blob(urls, digest, *size), place)
     }
 
-    fn attempt(&self, wanted: &Wanted, blob: BlobReader, ended: &AtomicBool) -> Result<Layer, ImportError> {
+    fn attempt(&self, wanted: &Wanted, blob: BlobReader, place: &Place<'_>) -> Result<Layer, ImportError> {
         let Wanted { descriptor, diff_id } = wanted;
-        let is_tar = descriptor.digest == *diff_id.digest();
-        let (sender, receiver) = sync_channel(BUFFERS);
-        let (stored, unpacked) = thread::scope(|scope| {
-            let unpacker = (!is_tar).then(|| scope.spawn(|| self.digest_tar(descriptor, receiver)));
-            let sender = (!is_tar).then_some(sender);
-            let mut reader = Tee { blob, sender, ended, progress: self.progress };
-            let path = format!("layer {}", descriptor.digest);
-            let stored = Stored::keep(self.store, &path, &mut reader, Some(&descriptor.digest));
-            drop(reader);
-            let unpacked =
-                unpacker.map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            (stored, unpacked)
-        });
-        let blob = stored.map_err(unwrap_registry)?;
-        let claim = Claim { blob, diff_id: *diff_id };
-        match unpacked.transpose()? {
-            None => Ok(layer::imported(*diff_id, blob.size, blob, MediaType::Layer)),
-            Some(Tar { digest, size, media_type: Some(media_type) }) if digest == *diff_id.digest() => {
-                Ok(layer::imported(*diff_id, size, blob, media_type))
-            }
-            // A compression that no image may have, or no layer of this image.
-            Some(Tar { media_type: None, .. }) => layer::verify(self.store, &claim, self.limits),
-            Some(Tar { digest, .. }) => Err(layer::mismatch(&claim, digest)),
-        }
-    }
-
-    fn digest_tar(&self, descriptor: &Descriptor, receiver: Receiver<Vec<u8>>) -> Result<Tar, ImportError> {
-        let unreadable = |source| ImportError::Layer { layer: descriptor.digest, source };
-        let limits = lbuild_archive::Limits { ratio: self.limits.ratio, ..self.limits.archive };
-        let bytes = Received { receiver, current: Vec::new(), at: 0 };
-        let (compression, tar) = decompress_within(bytes, &limits).map_err(unreadable)?;
-        let mut tar = Bounded::new(tar, self.limits.layer);
-        let media_type = match compression {
-            Compression::Gzip => Some(MediaType::LayerGzip),
-            Compression::Zstd => Some(MediaType::LayerZstd),
-            Compression::None | Compression::Bzip2 | Compression::Xz => None,
+        let incoming = Incoming {
+            digest: descriptor.digest,
+            is_tar: descriptor.digest == *diff_id.digest(),
+            max_bytes: self.limits.layer,
+            limits: lbuild_archive::Limits { ratio: self.limits.ratio, ..self.limits.archive },
         };
-        let mut hasher = Hasher::new();
-        let size = io::copy(&mut tar, &mut hasher).map_err(unreadable)?;
-        Ok(Tar { digest: hasher.finish(), size, media_type })
+        let mut reader = Watched { blob, progress: self.progress, error: None };
+        let received = place.receive(&mut reader, &incoming);
+        let received = match (received, reader.error) {
+            (Err(StoreError::Io { .. }), Some(error)) => return Err(not_received(descriptor, error)),
+            (Err(error), _) => return Err(refused(wanted, error)),
+            (Ok(received), _) => received,
+        };
+        let blob = Stored { digest: descriptor.digest, size: received.blob_size };
+        let media_type = match received.compression {
+            Compression::None => MediaType::Layer,
+            Compression::Gzip => MediaType::LayerGzip,
+            Compression::Zstd => MediaType::LayerZstd,
+            // A compression that no image may have.
+            Compression::Bzip2 | Compression::Xz => {
+                return layer::verify(self.store, &Claim { blob, diff_id: *diff_id }, self.limits);
+            }
+        };
+        Ok(layer::imported(*diff_id, received.size, blob, media_type))
     }
 
     /// Remembers where the layer is, for a push to the same registry.
@@ -164,68 +125,65 @@ impl Downloads<'_> {
     }
 }
 
-/// What a blob unpacked to.
-struct Tar {
-    digest: Digest,
-    size: u64,
-    media_type: Option<MediaType>,
-}
-
-/// Reads a blob and passes on a copy.
-struct Tee<'a> {
+/// Reads a blob, tells how much came, and keeps what went wrong.
+struct Watched<'a> {
     blob: BlobReader,
-    /// `None` once nobody wants the copy.
-    sender: Option<SyncSender<Vec<u8>>>,
-    ended: &'a AtomicBool,
     progress: &'a (dyn Fn(u64) + Sync),
+    error: Option<io::Error>,
 }
 
-impl Read for Tee<'_> {
+impl Read for Watched<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.ended.load(Ordering::Relaxed) {
-            return Err(io::Error::other("another layer failed"));
+        match self.blob.read(buffer) {
+            Ok(count) => {
+                (self.progress)(count as u64);
+                Ok(count)
+            }
+            Err(error) => {
+                let kind = error.kind();
+                self.error = Some(error);
+                Err(kind.into())
+            }
         }
-        let count = self.blob.read(buffer)?;
-        if count > 0
-            && let Some(sender) = &self.sender
-            && sender.send(buffer[..count].to_vec()).is_err()
-        {
-            self.sender = None;
-        }
-        (self.progress)(count as u64);
-        Ok(count)
     }
 }
 
-/// What came, for the thread that unpacks it.
-struct Received {
-    receiver: Receiver<Vec<u8>>,
-    current: Vec<u8>,
-    at: usize,
+/// Why an image does not come, also where the store says so.
+struct Failure(ImportError);
+
+impl From<ImportError> for Failure {
+    fn from(error: ImportError) -> Self {
+        Self(error)
+    }
 }
 
-impl Read for Received {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.current.len() {
-            match self.receiver.recv() {
-                Ok(bytes) => (self.current, self.at) = (bytes, 0),
-                Err(_) => return Ok(0),
-            }
-        }
-        let count = buffer.len().min(self.current.len() - self.at);
-        buffer[..count].copy_from_slice(&self.current[self.at..self.at + count]);
-        self.at += count;
-        Ok(count)
+impl From<StoreError> for Failure {
+    fn from(source: StoreError) -> Self {
+        Self(ImportError::Store { what: "the image's layers".to_owned(), source })
     }
 }
 
 /// The registry's own error where that is what failed to be read.
-fn unwrap_registry(error: ImportError) -> ImportError {
+fn not_received(descriptor: &Descriptor, error: io::Error) -> ImportError {
+    match RegistryError::of_read(error) {
+        Ok(error) => error.into(),
+        Err(source) => ImportError::Read { path: format!("layer {}", descriptor.digest), source },
+    }
+}
+
+/// What is wrong with a layer that came.
+fn refused(wanted: &Wanted, error: StoreError) -> ImportError {
+    let layer = wanted.descriptor.digest;
     match error {
-        ImportError::Read { path, source } => match RegistryError::of_read(source) {
-            Ok(error) => error.into(),
-            Err(source) => ImportError::Read { path, source },
-        },
-        error => error,
+        StoreError::DigestMismatch { expected, actual, .. } if expected == *wanted.diff_id.digest() => {
+            ImportError::DiffIdMismatch { layer, expected: wanted.diff_id, found: DiffId(actual) }
+        }
+        StoreError::ReadLayer { source: ArchiveError::Read(source), .. } => {
+            ImportError::Layer { layer, source }
+        }
+        StoreError::ReadLayer { source, .. } => {
+            ImportError::Layer { layer, source: io::Error::other(source) }
+        }
+        source => ImportError::Store { what: format!("layer {layer}"), source },
     }
 }

@@ -5,12 +5,11 @@ use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use lbuild_archive::{Compression, decompress_within};
+use lbuild_archive::{Bounded, Compression, decompress_within};
 use lbuild_layer_store::{Blob, Layer, Store};
 use lbuild_oci::{DiffId, Digest, Hasher, MediaType};
 
 use crate::source::Stored;
-use crate::stream::Bounded;
 use crate::{ImportError, Limits};
 
 /// What a configuration and a manifest together say: this blob unpacks to the tar of this DiffID.

@@ -26,7 +26,6 @@ mod platform;
 mod pull;
 mod remote;
 mod source;
-mod stream;
 mod tar_split;
 mod unchanged;
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lbuild_layer_store::{Blob, BlobOrigin, ImageRecord, Layer, Store};
+use lbuild_layer_store::{Blob, BlobOrigin, ImageRecord, Layer, StepLock, Store};
 use lbuild_oci::{Digest, MediaType, Platform, Reference};
 use lbuild_registry::{Client, Manifest, Repository, Version};
 use serde_json::{Value, json};
@@ -74,16 +74,19 @@ pub fn pull(
         Some(_) => known_digest(store, &repository, version, options.platform)?,
         None => None,
     };
+    // Let go when the image is durable.
+    let mut locks = Vec::new();
     let (image, digest, was_here) = match known {
         Some((image, digest)) => {
             if !options.is_lazy {
-                let fetched = store.fetch_layers(&image.layers);
-                fetched.map_err(|source| ImportError::Store { what: name.familiar(), source })?;
+                let here =
+                    store.unpack_missing(&image.layers).and_then(|()| store.fetch_layers(&image.layers));
+                here.map_err(|source| ImportError::Store { what: name.familiar(), source })?;
             }
             (image, digest, true)
         }
         None => {
-            let (loaded, digest) = fetch(store, &repository, version, options)?;
+            let (loaded, digest) = fetch(store, &repository, version, options, &mut locks)?;
             let identity = digest_identity(&repository, &digest, options.platform);
             unchanged::remember(store, &identity, &loaded);
             let image = unchanged::record(store, &loaded.id)?;
@@ -141,6 +144,7 @@ fn fetch(
     repository: &Repository,
     version: Version<'_>,
     options: &PullOptions<'_>,
+    locks: &mut Vec<StepLock>,
 ) -> Result<(Loaded, Digest), ImportError> {
     let root = repository.manifest(version)?;
     let candidate = candidate(repository, &root, options)?;
@@ -163,7 +167,8 @@ fn fetch(
             (options.progress)(PullEvent::Bytes(before + count));
         },
     };
-    let layers = downloads.fetch_all(&wanted)?;
+    let (layers, held) = downloads.fetch_all(&wanted)?;
+    locks.extend(held);
     Ok((kept(store, candidate, layers)?, root.digest))
 }
 

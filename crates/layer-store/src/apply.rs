@@ -4,6 +4,9 @@
 //! followed, and an entry beneath one is refused. Deletions become overlayfs's; where nothing lies
 //! below they have no effect. What the tar takes for granted is looked up below: the owner and mode
 //! of a directory that it omits, and the file that a hard link of it leads to.
+//!
+//! The layers below may still be on their way. So what all layers need of them, deletions and the owner of
+//! the root, comes last: until then only a tar that omits something waits.
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr};
@@ -13,21 +16,23 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use lbuild_archive::{ArchiveError, EntryKind, Header, Limits, Reader};
-use lbuild_confined::Root;
 use lbuild_oci::DiffId;
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
+use crate::ground::Ground;
 use crate::hollow::{self, Token};
 use crate::listing::LISTED;
 use crate::whiteout::{DirectoryMark, Marks, Whiteout};
 use crate::{StoreError, directory};
 
+/// Deletions are put off until their paths take so many bytes.
+const MAX_PUT_OFF: usize = 4 << 20;
+
 /// A layer on its way into a directory.
 pub(crate) struct Application<'a> {
     root: OwnedFd,
-    /// The tree below; `None` if nothing lies below.
-    below: Option<&'a Root>,
+    below: Ground<'a>,
     marks: Marks,
     diff_id: &'a DiffId,
     /// The directory of the last entry, and its path.
@@ -35,6 +40,11 @@ pub(crate) struct Application<'a> {
     /// When each directory was changed last, for when nothing changes it any more.
     times: BTreeMap<Vec<u8>, (i64, u32)>,
     is_root_opaque: bool,
+    /// Whether the tar says what the root is.
+    has_root: bool,
+    /// Whiteouts whose deletions were not made yet, by path and time.
+    put_off: Vec<Header>,
+    put_off_bytes: usize,
     /// Marks the files of a listing.
     listed_by: Option<Token>,
 }
@@ -43,6 +53,8 @@ pub(crate) struct Application<'a> {
 enum Refusal {
     Forbidden(&'static str),
     Failed(io::Error),
+    /// What lies below cannot be had.
+    Below(StoreError),
 }
 
 impl<E: Into<io::Error>> From<E> for Refusal {
@@ -52,19 +64,21 @@ impl<E: Into<io::Error>> From<E> for Refusal {
 }
 
 impl<'a> Application<'a> {
-    /// Starts with the empty directory `root`, which gets the owner, mode and time of `like`.
-    pub fn new(
-        root: OwnedFd,
-        like: &Stat,
-        below: Option<&'a Root>,
-        marks: Marks,
-        diff_id: &'a DiffId,
-    ) -> Result<Self, StoreError> {
-        let (parent, times, is_root_opaque, listed_by) = (None, BTreeMap::new(), false, None);
-        let mut application = Self { root, below, marks, diff_id, parent, times, is_root_opaque, listed_by };
-        let header = directory_header(like);
-        application.set_root(&header).map_err(|refusal| application.error(&header, refusal))?;
-        Ok(application)
+    /// Starts with the empty directory `root`, which lies on `below`.
+    pub fn new(root: OwnedFd, below: Ground<'a>, marks: Marks, diff_id: &'a DiffId) -> Self {
+        Self {
+            root,
+            below,
+            marks,
+            diff_id,
+            parent: None,
+            times: BTreeMap::new(),
+            is_root_opaque: false,
+            has_root: false,
+            put_off: Vec::new(),
+            put_off_bytes: 0,
+            listed_by: None,
+        }
     }
 
     /// The same for the tar of a listing, if there is a token: its files become hollow.
@@ -79,8 +93,38 @@ impl<'a> Application<'a> {
             let header = entry.header.clone();
             self.entry(&header, &mut entry).map_err(|refusal| self.error(&header, refusal))?;
         }
+        self.delete_all()?;
         let root = Header::new(*b"/", EntryKind::Directory, 0);
-        self.hide_root().and_then(|()| self.set_times()).map_err(|refusal| self.error(&root, refusal))
+        let finished = self.inherit_root().and_then(|()| self.hide_root()).and_then(|()| self.set_times());
+        finished.map_err(|refusal| self.error(&root, refusal))
+    }
+
+    /// Makes the deletions that were put off.
+    fn delete_all(&mut self) -> Result<(), StoreError> {
+        self.put_off_bytes = 0;
+        for header in std::mem::take(&mut self.put_off) {
+            self.deletion(&header).map_err(|refusal| self.error(&header, refusal))?;
+        }
+        Ok(())
+    }
+
+    fn deletion(&mut self, header: &Header) -> Result<(), Refusal> {
+        let path = components(&header.path)?;
+        let Some((name, parents)) = path.split_last() else { return Ok(()) };
+        match Whiteout::from_oci_name(name).map_err(Refusal::Forbidden)? {
+            Some(Whiteout::Entry(name)) => self.delete(parents, name, header),
+            Some(Whiteout::Opaque) => self.hide(parents, header),
+            None | Some(Whiteout::Metadata) => Ok(()),
+        }
+    }
+
+    /// A deletion concerns what lies below, so it can wait until that is there.
+    fn put_off(&mut self, header: &Header) -> Result<(), StoreError> {
+        self.put_off_bytes += header.path.len() + size_of::<Header>();
+        let mut plain = Header::new(header.path.clone(), EntryKind::File, 0);
+        (plain.mtime, plain.mtime_nanos) = (header.mtime, header.mtime_nanos);
+        self.put_off.push(plain);
+        if self.put_off_bytes > MAX_PUT_OFF { self.delete_all() } else { Ok(()) }
     }
 
     fn entry(&mut self, header: &Header, data: &mut dyn Read) -> Result<(), Refusal> {
@@ -99,8 +143,7 @@ impl<'a> Application<'a> {
         }
         match Whiteout::from_oci_name(name).map_err(Refusal::Forbidden)? {
             None => self.put(&path.join(&b'/'), parents, name, header, data),
-            Some(Whiteout::Entry(name)) => self.delete(parents, name, header),
-            Some(Whiteout::Opaque) => self.hide(parents, header),
+            Some(Whiteout::Entry(_) | Whiteout::Opaque) => self.put_off(header).map_err(Refusal::Below),
             Some(Whiteout::Metadata) => Ok(()),
         }
     }
@@ -192,7 +235,7 @@ impl<'a> Application<'a> {
         header: &Header,
     ) -> Result<(), Refusal> {
         const MISSING: Refusal = Refusal::Forbidden("a hard link to a file that does not exist");
-        let Some(below) = self.below else { return Err(MISSING) };
+        let Some(below) = self.below.tree().map_err(Refusal::Below)? else { return Err(MISSING) };
         let Some(handle) = directory::open_beneath(below.as_fd(), target, OFlags::PATH)? else {
             return Err(MISSING);
         };
@@ -224,7 +267,7 @@ impl<'a> Application<'a> {
     fn delete(&mut self, parents: &[&[u8]], name: &[u8], header: &Header) -> Result<(), Refusal> {
         let path = [parents, &[name]].concat().join(&b'/');
         self.refuse_links_below(parents)?;
-        let lies_below = match self.below {
+        let lies_below = match self.below.tree().map_err(Refusal::Below)? {
             Some(below) => directory::open_beneath(below.as_fd(), &path, OFlags::PATH)?.is_some(),
             None => false,
         };
@@ -248,7 +291,7 @@ impl<'a> Application<'a> {
     /// Hides all that lies below in a directory.
     fn hide(&mut self, path: &[&[u8]], header: &Header) -> Result<(), Refusal> {
         self.refuse_links_below(path)?;
-        if self.below.is_none() {
+        if self.below.tree().map_err(Refusal::Below)?.is_none() {
             return Ok(());
         }
         if path.is_empty() {
@@ -261,7 +304,10 @@ impl<'a> Application<'a> {
 
     /// overlayfs never lets a layer's root hide the roots below: what they hold is hidden one by one.
     fn hide_root(&mut self) -> Result<(), Refusal> {
-        let (true, Some(below)) = (self.is_root_opaque, self.below) else { return Ok(()) };
+        if !self.is_root_opaque {
+            return Ok(());
+        }
+        let Some(below) = self.below.tree().map_err(Refusal::Below)? else { return Ok(()) };
         let listed = below.open_at("/", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
         for name in directory::names(listed.as_fd())? {
             match directory::open_at(&self.root, &name)? {
@@ -273,7 +319,17 @@ impl<'a> Application<'a> {
         Ok(())
     }
 
+    /// Gives the root owner, mode and time of the one below, if the tar does not say what they are.
+    fn inherit_root(&mut self) -> Result<(), Refusal> {
+        if self.has_root {
+            return Ok(());
+        }
+        let like = self.below.root().map_err(Refusal::Below)?;
+        self.set_root(&directory_header(&like))
+    }
+
     fn set_root(&mut self, header: &Header) -> Result<(), Refusal> {
+        self.has_root = true;
         lbuild_archive::set_metadata(&self.root, header)?;
         self.times.insert(Vec::new(), (header.mtime, header.mtime_nanos));
         Ok(())
@@ -350,7 +406,7 @@ impl<'a> Application<'a> {
         cause: &Header,
     ) -> Result<OwnedFd, Refusal> {
         let path = path.join(&b'/');
-        let lower = match self.below {
+        let lower = match self.below.tree().map_err(Refusal::Below)? {
             Some(below) => directory::open_beneath(below.as_fd(), &path, OFlags::RDONLY | OFlags::DIRECTORY)?,
             None => None,
         };
@@ -375,7 +431,8 @@ impl<'a> Application<'a> {
 
     /// A deletion beneath what is a symbolic link below would not mean what it says.
     fn refuse_links_below(&self, path: &[&[u8]]) -> Result<(), Refusal> {
-        let roots = [Some(self.root.as_fd()), self.below.map(AsFd::as_fd)];
+        let below = self.below.tree().map_err(Refusal::Below)?;
+        let roots = [Some(self.root.as_fd()), below.map(AsFd::as_fd)];
         for root in roots.into_iter().flatten() {
             for length in 1..=path.len() {
                 if let Some(handle) =
@@ -394,6 +451,7 @@ impl<'a> Application<'a> {
         match refusal {
             Refusal::Forbidden(reason) => StoreError::BadLayer { diff_id, entry, reason: reason.to_owned() },
             Refusal::Failed(source) => StoreError::Unpack { diff_id, entry, source },
+            Refusal::Below(error) => error,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::hash_map::Entry;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lbuild_oci::{Digest, HasherBeside};
 
@@ -41,16 +41,22 @@ impl Store {
                 return Err(error);
             }
         };
+        self.keep_blob(digest, path)?;
+        Ok((digest, size))
+    }
+
+    /// Takes the verified file `path` of the staging area as a blob.
+    pub(crate) fn keep_blob(&self, digest: Digest, path: PathBuf) -> Result<(), StoreError> {
         self.hold([&digest])?;
         let mut pending = lock(&self.pending);
         match pending.blobs.entry(digest) {
             // A flush may be about to rename that one.
-            Entry::Occupied(_) => fs::remove_file(&path).on("remove", &path)?,
+            Entry::Occupied(_) => fs::remove_file(&path).on("remove", path)?,
             Entry::Vacant(vacant) => {
                 vacant.insert(path);
             }
         }
-        Ok((digest, size))
+        Ok(())
     }
 
     /// Opens a blob. What is read may have been damaged on the disk: its digest tells.

@@ -84,6 +84,9 @@ pub enum StoreError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Somebody ended what was being done, or what it was done for failed.
+    #[error("interrupted")]
+    Interrupted,
     /// What a file holds that is below a step decides its result, and its layer was not fetched.
     #[error("{path}: what it holds is not known without its layer")]
     Hollow {

@@ -7,10 +7,13 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::Scope;
 
-use lbuild_oci::DiffId;
+use lbuild_archive::Limits as ArchiveLimits;
+use lbuild_oci::{DiffId, MediaType};
 
+use crate::layer::{FOREIGN_BYTES, FOREIGN_RATIO};
+use crate::receive::Incoming;
+use crate::rise::Place;
 use crate::snapshots::lock;
 use crate::{Blob, Layer, Store, StoreError};
 
@@ -30,6 +33,9 @@ pub trait Fetcher: fmt::Debug + Send + Sync {
     fn is_cancelled(&self) -> bool {
         false
     }
+
+    /// Is told that another process unpacks the same layers, and that it is waited for.
+    fn waits(&self) {}
 }
 
 impl Store {
@@ -80,23 +86,6 @@ impl Store {
         Ok(())
     }
 
-    /// Fetches layers in threads of `scope`, the lowest first. Whoever needs one that cannot be fetched
-    /// tries again and learns why.
-    pub(crate) fn prefetch<'scope, 'env>(&'env self, scope: &'scope Scope<'scope, 'env>, layers: &[DiffId]) {
-        let layers: Arc<[DiffId]> = layers.into();
-        let next = Arc::new(AtomicUsize::new(0));
-        for _ in 0..PARALLEL.min(layers.len()) {
-            let (layers, next) = (Arc::clone(&layers), Arc::clone(&next));
-            scope.spawn(move || {
-                while let Some(layer) = layers.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if self.fetched(layer).is_err() {
-                        break;
-                    }
-                }
-            });
-        }
-    }
-
     /// Opens the blob of a layer that came from elsewhere, fetched if it is not here.
     ///
     /// # Errors
@@ -120,32 +109,35 @@ impl Store {
         if self.has_blob(&blob.digest) {
             return Ok(layer);
         }
-        match self.fetch(&layer, blob) {
-            Ok(()) => Ok(layer),
-            Err(source) => {
-                if !self.fetcher.get().is_some_and(|fetcher| fetcher.is_cancelled()) {
-                    self.forget_elsewhere(&layer)?;
-                }
-                Err(StoreError::Lost { diff_id: *diff_id, source })
-            }
-        }
+        self.fetch(&layer, blob, &mut |reader| self.write_blob(reader, Some(&blob.digest)).map(drop))?;
+        Ok(layer)
     }
 
-    /// Tries each place where the blob should be.
-    fn fetch(&self, layer: &Layer, blob: &Blob) -> Result<(), Box<dyn Error + Send + Sync>> {
+    /// Has `take` read the blob from each place where it should be, until it is content. A layer that it
+    /// has from none is forgotten.
+    fn fetch(
+        &self,
+        layer: &Layer,
+        blob: &Blob,
+        take: &mut dyn FnMut(&mut dyn Read) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         let mut failure: Box<dyn Error + Send + Sync> = "nothing here can fetch it".into();
         for source in &layer.sources {
             let opened = self.fetcher.get().and_then(|fetcher| fetcher.open(source, blob));
             match opened {
                 None => {}
                 Some(Err(error)) => failure = error.into(),
-                Some(Ok(mut reader)) => match self.write_blob(&mut reader, Some(&blob.digest)) {
-                    Ok(_) => return Ok(()),
+                Some(Ok(mut reader)) => match take(&mut reader) {
+                    Ok(()) => return Ok(()),
+                    Err(error) if !says_of_source(&error) => return Err(error),
                     Err(error) => failure = error.into(),
                 },
             }
         }
-        Err(failure)
+        if !self.is_cancelled() {
+            self.forget_elsewhere(layer)?;
+        }
+        Err(StoreError::Lost { diff_id: layer.diff_id, source: failure })
     }
 
     /// Forgets a layer that is not what was said of it, with its blob.
@@ -166,4 +158,38 @@ impl Store {
         }
         Ok(())
     }
+}
+
+impl Place<'_> {
+    /// Takes the layer from where it is, and unpacks it while it comes; `false` if its blob came meanwhile,
+    /// for somebody else.
+    pub(crate) fn fetch(&self, layer: &Layer) -> Result<bool, StoreError> {
+        let store = self.store;
+        let Some(blob) = &layer.blob else { return Ok(false) };
+        let fetching = Arc::clone(lock(&store.fetching).entry(blob.digest).or_default());
+        let _alone = lock(&fetching);
+        if store.has_blob(&blob.digest) {
+            return Ok(false);
+        }
+        let incoming = Incoming {
+            digest: blob.digest,
+            is_tar: blob.media_type == MediaType::Layer,
+            max_bytes: if layer.size == 0 { FOREIGN_BYTES } else { layer.size.min(FOREIGN_BYTES) },
+            limits: ArchiveLimits { ratio: FOREIGN_RATIO, ..store.layer_limits() },
+        };
+        let mut size = 0;
+        store.fetch(layer, blob, &mut |reader| {
+            size = self.receive(reader, &incoming)?.size;
+            Ok(())
+        })?;
+        if layer.size == 0 {
+            store.learn_size(layer.clone(), size)?;
+        }
+        Ok(true)
+    }
+}
+
+/// Whether an error tells that the place does not have the layer; else it would be the same elsewhere.
+fn says_of_source(error: &StoreError) -> bool {
+    !matches!(error, StoreError::Interrupted | StoreError::BadLayer { .. } | StoreError::Unpack { .. })
 }

@@ -19,8 +19,8 @@ const MAX_SOURCES: usize = 4;
 
 /// Bounds on what a fetched layer may expand to, as on imported ones: uncompressed bytes for each byte,
 /// and all of them.
-const FOREIGN_RATIO: u64 = 2000;
-const FOREIGN_BYTES: u64 = 1 << 40;
+pub(crate) const FOREIGN_RATIO: u64 = 2000;
+pub(crate) const FOREIGN_BYTES: u64 = 1 << 40;
 
 /// One layer of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -227,7 +227,7 @@ impl Store {
     }
 
     /// Keeps the length of a tar that was not known before its layer was fetched, in bytes.
-    fn learn_size(&self, layer: Layer, size: u64) -> Result<(), StoreError> {
+    pub(crate) fn learn_size(&self, layer: Layer, size: u64) -> Result<(), StoreError> {
         self.hold([layer.diff_id.digest()])?;
         lock(&self.layers).remove(&layer.diff_id);
         lock(&self.pending).layers.insert(layer.diff_id, Layer { size, ..layer });

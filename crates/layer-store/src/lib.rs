@@ -8,7 +8,7 @@
 //! A step runs in an [`ActiveSnapshot`] and is sealed by [`Store::commit`]: its upper directory is
 //! compared with what lay below, stripped of what is no change, hashed as the tar it would be, and
 //! *becomes* the snapshot. The tar is not kept: it is made again from the snapshot whenever it is
-//! asked for, and checked. A layer from elsewhere is kept as it came and unpacked when it is first
+//! asked for, and checked. A layer from elsewhere is kept as it came and unpacked while it comes, or when it is first
 //! looked into; one that still *is* elsewhere ([`Layer::sources`]) is fetched then, by the [`Fetcher`].
 //!
 //! # On disk
@@ -18,7 +18,7 @@
 //! lock                    shared while something is looked up, exclusive while names are taken away
 //! tmp/<process>/          what a process has made and not named
 //! tmp/<process>.lock      held as long as the process lives; a list of what it has found
-//! locks/<key>             held while a step is made
+//! locks/<key>             held while a step is made, or a snapshot
 //! quarantine/             damaged files, moved out of the way
 //! snapshots/<chain>/      a directory as overlayfs takes it for a lower layer
 //! layers/<diff id>        what is known of a layer
@@ -35,6 +35,7 @@
 //! records that carry their own checksum; a torn one counts as absent.
 
 mod apply;
+mod arrival;
 mod below;
 mod blob;
 mod cache;
@@ -50,6 +51,7 @@ mod disk_usage;
 mod error;
 mod fetch;
 mod format;
+mod ground;
 mod hollow;
 mod image;
 mod inventory;
@@ -67,7 +69,9 @@ mod pack;
 mod prune;
 mod prune_plan;
 mod quarantine;
+mod receive;
 mod record;
+mod rise;
 mod seal;
 mod seeds;
 mod sizes;
@@ -99,6 +103,8 @@ pub use origin::BlobOrigin;
 pub use overlay::try_overlay;
 pub use prune::{PruneOptions, PruneReport, Removed};
 pub use quarantine::Damage;
+pub use receive::{Incoming, Received};
+pub use rise::Place;
 pub use snapshot::{ActiveSnapshot, CommitOptions, PrepareOptions, View};
 pub use step_lock::StepLock;
 pub use store::{Ownership, Store, StoreOptions, Trees};

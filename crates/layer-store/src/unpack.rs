@@ -1,43 +1,61 @@
 //! Makes the snapshots that are missing.
 
 use std::io::{ErrorKind, PipeReader, PipeWriter, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use lbuild_archive::{ArchiveError, Reader};
-use lbuild_oci::{ChainId, DiffId};
+use lbuild_confined::Root;
+use lbuild_oci::DiffId;
+use rustix::fs::Stat;
 
 use crate::apply::Application;
 use crate::error::OnPath;
+use crate::ground::{Beneath, Ground};
 use crate::hollow::Depth;
-use crate::snapshots::lock;
+use crate::rise::Place;
 use crate::staging::Scratch;
+use crate::step_lock::StepLock;
 use crate::{Store, StoreError, directory};
 
 /// As large as an unprivileged process may make a pipe: fewer changes between the two threads.
 const PIPE_BYTES: usize = 1 << 20;
 
-impl Store {
-    /// Unpacks those of `layers` that have no snapshot on what lies below them yet.
-    pub(crate) fn unpack_missing(&self, layers: &[DiffId]) -> Result<(), StoreError> {
-        let chains = self.snapshots.chains(layers);
-        let mut missing = Vec::new();
-        for (chain, layer) in chains.iter().zip(layers) {
-            if !self.has_snapshot(chain)? && !self.has_layer_here(layer)? {
-                missing.push(*layer);
-            }
-        }
-        std::thread::scope(|scope| {
-            // Layers come at the same time and are unpacked one upon the other.
-            self.prefetch(scope, &missing);
-            self.unpack_each(layers, &chains)
-        })
+/// The layers below one that is unpacked, which are there.
+struct Below<'a> {
+    store: &'a Store,
+    layers: &'a [DiffId],
+    depth: Depth,
+}
+
+impl Beneath for Below<'_> {
+    fn tree(&self) -> Result<Option<Root>, StoreError> {
+        self.store.tree(self.layers, self.depth)
     }
 
-    fn unpack_each(&self, layers: &[DiffId], chains: &[ChainId]) -> Result<(), StoreError> {
-        for (index, chain) in chains.iter().enumerate() {
-            if !self.has_snapshot(chain)? {
-                self.unpack(&layers[..=index], chain)?;
-            }
+    fn root(&self) -> Result<Stat, StoreError> {
+        self.store.root_stat(self.layers)
+    }
+
+    fn carry_notes(&self, root: BorrowedFd<'_>) -> Result<(), StoreError> {
+        self.store.carry_notes(self.layers, root)
+    }
+}
+
+impl Store {
+    /// Unpacks those of `layers`, a stack, that have no snapshot on what lies below them yet; those that
+    /// are elsewhere come meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownLayer`], [`StoreError::Lost`], and those of unpacking.
+    pub fn unpack_missing(&self, layers: &[DiffId]) -> Result<(), StoreError> {
+        let chains = self.snapshots.chains(layers);
+        if self.without_snapshot(&chains)?.is_empty() {
+            return Ok(());
+        }
+        let locks = self.unpack_each(layers, &|place| place.unpack())?;
+        // A sync of the disk takes long: only for who waits.
+        if locks.iter().any(StepLock::is_wanted) {
+            self.flush()?;
         }
         Ok(())
     }
@@ -84,36 +102,54 @@ impl Store {
         diff_id: &DiffId,
         produce: impl FnOnce(&mut dyn Write) -> Result<(), StoreError> + Send,
     ) -> Result<Scratch, StoreError> {
-        let tree = self.tree(below, depth)?;
+        let below = Below { store: self, layers: below, depth };
+        self.apply_to(&below, depth, diff_id, produce)
+    }
+
+    fn apply_to(
+        &self,
+        below: &(dyn Beneath + Sync),
+        depth: Depth,
+        diff_id: &DiffId,
+        produce: impl FnOnce(&mut dyn Write) -> Result<(), StoreError> + Send,
+    ) -> Result<Scratch, StoreError> {
         let scratch = self.staging.directory()?;
         let target = directory::open(scratch.path()).on("open", scratch.path())?;
-        self.carry_notes(below, target.as_fd())?;
-        let root = self.root_stat(below)?;
+        below.carry_notes(target.as_fd())?;
         let token = depth.is_hollow().then(|| self.hollow.token());
         piped(diff_id, produce, |mut reader| {
-            let application = Application::new(target, &root, tree.as_ref(), self.marks, diff_id)?;
+            let application = Application::new(target, Ground::new(below), self.marks, diff_id);
             application.listed_by(token).run(&mut reader, &self.layer_limits())?;
             Ok(reader)
         })?;
         Ok(scratch)
     }
+}
 
-    fn unpack(&self, layers: &[DiffId], chain: &ChainId) -> Result<(), StoreError> {
-        let unpacking = self.snapshots.unpacking(chain);
-        let _alone = lock(&unpacking);
-        if self.has_snapshot(chain)? {
+impl Place<'_> {
+    /// Unpacks the layer, unless it is; fetches it if it is elsewhere.
+    ///
+    /// # Errors
+    /// As [`Store::unpack_missing`]; [`StoreError::Interrupted`] if another layer failed.
+    pub fn unpack(&self) -> Result<(), StoreError> {
+        let store = self.store;
+        if store.has_snapshot(self.chain)? {
             return Ok(());
         }
-        let Some(diff_id) = layers.last() else { return Ok(()) };
-        let applied = self.apply(layers, |output| self.write_layer_tar(diff_id, output).map(|_| ()));
-        if applied.is_err() && self.known_layer(diff_id).is_ok_and(|layer| !layer.sources.is_empty()) {
-            // What cannot be unpacked may not be the layer at all.
-            self.write_layer_tar(diff_id, &mut std::io::sink())?;
+        self.check()?;
+        let layer = store.known_layer(self.diff_id())?;
+        if !store.is_here(&layer)? && self.fetch(&layer)? {
+            return Ok(());
         }
-        let directory = applied?;
-        self.hold([chain.digest()])?;
-        self.snapshots.stage(&self.layout, *chain, directory);
-        Ok(())
+        let diff_id = self.diff_id();
+        let produce = |output: &mut dyn Write| store.write_layer_tar(diff_id, output).map(|_| ());
+        let applied = store.apply_to(self, Depth::Whole, diff_id, produce);
+        if applied.is_err() && !layer.sources.is_empty() {
+            self.check()?;
+            // What cannot be unpacked may not be the layer at all.
+            store.write_layer_tar(diff_id, &mut std::io::sink())?;
+        }
+        self.stage(applied?)
     }
 }
 

@@ -1,19 +1,38 @@
 //! `lbuild pull`.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use lbuild_importer::Pulled;
 use lbuild_layer_store::Store;
 use lbuild_oci::Reference;
 
 use super::size;
-use crate::args::PullArgs;
+use crate::args::{GlobalArgs, PullArgs};
 use crate::failure::Failure;
-use crate::{registry, units};
+use crate::fetch::Fetch;
+use crate::signals::Watch;
+use crate::{diagnostics, registry, root, units};
 
-/// Brings images from their registries into the store, and prints them.
-pub fn run(store: &Store, args: &PullArgs) -> Result<(), Failure> {
-    let client = registry::client(None)?;
+/// Brings images from their registries into the store, unpacked, and prints them. After a signal nothing
+/// of what did not come whole is left.
+pub fn run(global: &GlobalArgs, args: &PullArgs) -> Result<(), Failure> {
+    let fetch = Arc::new(Fetch::default());
+    let store = root::open_with(global, Arc::clone(&fetch))?;
+    let watch = Watch::new()?;
+    fetch.heed(watch.cancel());
+    let interruption = watch.begin()?;
+    pull(&store, args, &watch).map_err(|failure| match interruption.exit() {
+        Some(exit) => {
+            diagnostics::print("error: the pull was interrupted");
+            Failure::Reported(exit)
+        }
+        None => failure,
+    })
+}
+
+fn pull(store: &Store, args: &PullArgs, watch: &Watch) -> Result<(), Failure> {
+    let client = registry::client(Some(watch.cancel()))?;
     let mut out = io::stdout().lock();
     for name in &args.names {
         let (platform, foreign) = (args.platform.as_ref(), args.allow_foreign_layers);

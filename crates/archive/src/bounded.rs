@@ -3,7 +3,8 @@
 use std::io::{self, Read};
 
 /// Passes on at most so many bytes, and fails with `FileTooLarge` beyond.
-pub(crate) struct Bounded<R> {
+#[derive(Debug)]
+pub struct Bounded<R> {
     inner: R,
     left: u64,
     limit: u64,
