@@ -225,7 +225,7 @@ fn a_cache_that_cannot_be_written_fails_the_build_in_the_end_unless_that_is_to_b
     bed.inspect("app");
     let run = build(&bed, &[format!("{},ignore-error=true", to(&cache))]).success();
     assert!(run.stderr.contains("warning: cannot write the shared cache"), "{run}");
-    build(&bed, &["--cache-to=type=gha".into()]).failure(2).says(&["registry and local"]);
+    build(&bed, &["--cache-to=type=gha".into()]).failure(2).says(&["registry, local and inline"]);
 }
 
 #[test]

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use lbuild_layer_store::{ImageRecord, Store};
 use lbuild_oci::{Digest, ImageConfig, json};
+use lbuild_shared_cache::{INLINE_FIELD, InlineStep, inline_field};
 
 use crate::key::{Key, Record};
 use crate::request::{BuildRequest, CacheUse};
 use crate::state::StageState;
 use crate::{BuildError, shared, time};
 
-/// Completes the configuration and puts the image into the store.
+/// Completes the configuration and puts the image into the store. `other_steps` are those of stages that the
+/// image is not made of, for an image that carries its cache.
 ///
 /// # Errors
 /// The store's.
@@ -18,8 +20,9 @@ pub(crate) fn finish(
     store: &Store,
     request: &BuildRequest,
     state: StageState,
+    other_steps: Vec<InlineStep>,
 ) -> Result<(ImageRecord, ImageConfig), BuildError> {
-    let mut config = state.image;
+    let (mut config, mut steps) = (state.image, state.steps);
     config.config.labels.extend(request.labels.clone());
     if let Some(platform) = &request.platform {
         config.os.clone_from(&platform.os);
@@ -29,9 +32,18 @@ pub(crate) fn finish(
     let created = match request.source_date_epoch {
         Some(epoch) => time::rfc3339(epoch),
         // All machines that have the steps' records make the same image, and need not ask for its time.
-        None => state.last_step.unwrap_or_else(|| created(store, request, &config, &state.layers)),
+        None => state.last_step.unwrap_or_else(|| {
+            let record = dated(store, request, &config, &state.layers);
+            steps.push(record.carried(vec![record.key.digest()]));
+            record.created
+        }),
     };
     date(&mut config, &created);
+    if request.carries_cache {
+        let others = other_steps.into_iter().filter(|step| !steps.contains(step)).collect::<Vec<_>>();
+        steps.extend(others);
+        config.extra.insert(INLINE_FIELD.to_owned(), inline_field(&steps));
+    }
     let bytes = json::canonical(&config);
     let image = ImageRecord {
         id: Digest::of(&bytes),
@@ -46,14 +58,14 @@ pub(crate) fn finish(
     Ok((image, config))
 }
 
-/// When an image of this configuration, whose steps have no times, was made first: so that the same build
-/// gives the same image again.
-fn created(
+/// The record of when an image of this configuration, whose steps have no times, was made first: so that the
+/// same build gives the same image again.
+fn dated(
     store: &Store,
     request: &BuildRequest,
     config: &ImageConfig,
     layers: &[lbuild_oci::DiffId],
-) -> String {
+) -> Record {
     let undated = ImageConfig { created: None, ..config.clone() };
     let key = Key::new("image", layers).with("configuration", Digest::of(json::canonical(&undated)));
     let is_allowed = request.cache != CacheUse::None;
@@ -72,7 +84,7 @@ fn created(
         // Another machine that has all the steps from here then makes the same image.
         shared.write_now(store, &shared::entry(&record, true, !is_allowed, None));
     }
-    record.created
+    record
 }
 
 /// Dates the image, and those of our entries in its history that no step dated: instructions
@@ -104,7 +116,7 @@ mod tests {
     }
 
     fn finished(bed: &Bed) -> (ImageRecord, ImageConfig) {
-        finish(&bed.store, &bed.request, state()).unwrap()
+        finish(&bed.store, &bed.request, state(), Vec::new()).unwrap()
     }
 
     #[test]
@@ -149,7 +161,7 @@ mod tests {
             state.record("CMD y".into(), None, None);
             state
         }
-        let finished = |bed: &Bed| finish(&bed.store, &bed.request, state()).unwrap();
+        let finished = |bed: &Bed| finish(&bed.store, &bed.request, state(), Vec::new()).unwrap();
         let mut bed = Bed::new("");
         let (first, _) = finished(&bed);
         let key = {

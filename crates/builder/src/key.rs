@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use lbuild_oci::{ChainId, DiffId, Digest, json};
+use lbuild_shared_cache::{InlineLayer, InlineStep};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -107,6 +108,23 @@ impl Record {
         serde_json::from_slice(bytes).ok()
     }
 
+    /// What an image carries of the step of this key.
+    pub fn of_carried(key: &Key, step: InlineStep) -> Self {
+        let layer =
+            step.layer.map(|InlineLayer { diff_id, size, entries }| RecordedLayer { diff_id, size, entries });
+        Self { key: key.clone(), layer, created: step.created, seconds: 0.0, files: step.files }
+    }
+
+    /// The step as an image carries it, to be found by `keys`.
+    pub fn carried(&self, keys: Vec<Digest>) -> InlineStep {
+        let layer = self.layer.as_ref().map(|&RecordedLayer { diff_id, size, entries }| InlineLayer {
+            diff_id,
+            size,
+            entries,
+        });
+        InlineStep { keys, layer, created: self.created.clone(), files: self.files }
+    }
+
     /// The layer as events show it.
     pub fn summary(&self) -> Option<LayerSummary> {
         self.layer.as_ref().map(|layer| LayerSummary {
@@ -152,7 +170,10 @@ mod tests {
             seconds: 0.5,
             files: None,
         };
-        assert_eq!(Record::from_bytes(&record.to_bytes()), Some(record));
+        assert_eq!(Record::from_bytes(&record.to_bytes()), Some(record.clone()));
         assert_eq!(Record::from_bytes(b"{}"), None);
+        // How long it took is nobody else's matter, and differs from build to build.
+        let carried = record.carried(vec![record.key.digest()]);
+        assert_eq!(Record::of_carried(&record.key, carried), Record { seconds: 0.0, ..record });
     }
 }

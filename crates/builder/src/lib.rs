@@ -160,11 +160,12 @@ fn solve(build: Build<'_>) -> Result<BuildOutcome, BuildError> {
         executed += solved.as_ref().map_or(0, |solved| solved.executed);
         let cached = solved.as_ref().map_or(0, |solved| solved.cached);
         let finished = solved.and_then(|solved| {
+            shared::check_layers(store, &solved.state.layers)?;
             if request.needs_layers {
                 event::timed(build.events, None, "fetch", || store.fetch_layers(&solved.state.layers))?;
             }
             event::timed(build.events, None, "keep the image", || {
-                finish::finish(store, request, solved.state)
+                finish::finish(store, request, solved.state, solved.other_steps)
             })
         });
         match finished {

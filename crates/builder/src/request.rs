@@ -54,6 +54,8 @@ pub struct BuildRequest {
     pub keep_builds: KeepBuilds,
     /// `--cache-from` and `--cache-to`: what other machines recorded, and where this one records.
     pub shared_cache: Option<Arc<SharedCache>>,
+    /// Whether the image carries the results of its steps (`--cache-to=type=inline`).
+    pub carries_cache: bool,
     /// Whether the image's layers must be here in the end, and not only known by where they are.
     pub needs_layers: bool,
 }
@@ -203,6 +205,7 @@ impl BuildRequest {
             subject: Subject::default(),
             keep_builds: KeepBuilds::default(),
             shared_cache: None,
+            carries_cache: false,
             needs_layers: false,
         }
     }

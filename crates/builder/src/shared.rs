@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lbuild_layer_store::{Layer, Store, StoreError};
 use lbuild_oci::DiffId;
-use lbuild_shared_cache::{Claim, Claimed, Entry, SharedCache};
+use lbuild_shared_cache::{Claim, Claimed, Entry, FoundRecord, SharedCache};
 
 use crate::BuildError;
 use crate::event::BuildEvent;
@@ -86,15 +86,25 @@ pub(crate) fn find(
 ) -> Result<Option<Record>, StoreError> {
     let digest = key.digest();
     let Some(found) = cache.find(&digest) else { return Ok(None) };
-    let Some(record) = Record::from_bytes(&found.record).filter(|record| record.key.digest() == digest)
-    else {
-        cache.reject(&digest, "it is the record of another step");
-        return Ok(None);
+    let record = match found.record {
+        FoundRecord::Carried(step) => Record::of_carried(key, step),
+        FoundRecord::Whole(bytes) => {
+            let record = Record::from_bytes(&bytes).filter(|record| record.key.digest() == digest);
+            let Some(record) = record else {
+                cache.reject(&digest, "it is the record of another step");
+                return Ok(None);
+            };
+            if record.layer.is_some() != found.layer.is_some() {
+                cache.reject(&digest, "it does not say where its layer is");
+                return Ok(None);
+            }
+            record
+        }
     };
     let mut layers = below.to_vec();
     match (&record.layer, found.layer) {
-        (None, None) => {}
-        (Some(layer), Some(_)) if cache.is_lost(&layer.diff_id) => {
+        (None, _) => {}
+        (Some(layer), _) if cache.is_lost(&layer.diff_id) => {
             cache.outdate(&digest);
             return Ok(None);
         }
@@ -108,13 +118,22 @@ pub(crate) fn find(
             }
             layers.push(layer.diff_id);
         }
-        _ => {
-            cache.reject(&digest, "it does not say where its layer is");
-            return Ok(None);
-        }
+        // A layer of a stage whose files the image has copies of. If it is needed after all, it is made.
+        (Some(_), None) => return Ok(Some(record)),
     }
     store.cache_put_from_elsewhere(&digest, record.to_bytes(), &layers);
     Ok(Some(record))
+}
+
+/// An image must know where its layers are, also where a record that was found did not.
+///
+/// # Errors
+/// [`StoreError::UnknownLayer`].
+pub(crate) fn check_layers(store: &Store, layers: &[DiffId]) -> Result<(), StoreError> {
+    for layer in layers {
+        store.layer(layer)?.ok_or(StoreError::UnknownLayer(*layer))?;
+    }
+    Ok(())
 }
 
 /// A record as shared caches take it.
@@ -184,6 +203,11 @@ impl Solver<'_> {
     /// Has a record written to the shared caches.
     pub fn share(&self, stage: usize, record: &Record, claim: HeldClaim<'_>) {
         if let Some(cache) = self.written_cache() {
+            let layer = record.layer.as_ref().map(|layer| self.build.store.layer(&layer.diff_id));
+            if let Some(Ok(None)) = layer {
+                // An image carries the result, and not the layer: there is nothing to share.
+                return;
+            }
             let is_final = self.final_stages.contains(&stage);
             cache.write(entry(record, is_final, !self.may_use_cache(stage), claim.take()));
         }

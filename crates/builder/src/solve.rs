@@ -11,6 +11,7 @@ use lbuild_layer_store::{ActiveSnapshot, StepLock, Store, StoreError};
 use lbuild_oci::{Digest, ImageConfig, Platform};
 use lbuild_parser::{Dockerfile, Instruction, Span};
 use lbuild_runner::Cancel;
+use lbuild_shared_cache::InlineStep;
 
 use crate::base::{Images, stage_platform};
 use crate::context::Contexts;
@@ -89,6 +90,8 @@ pub(crate) struct Build<'a> {
 /// The target stage, and how many steps ran and were cached.
 pub(crate) struct Solved {
     pub state: StageState,
+    /// The steps of the stages that the target is not made of, as an image carries them.
+    pub other_steps: Vec<InlineStep>,
     pub executed: usize,
     pub cached: usize,
 }
@@ -155,7 +158,11 @@ impl<'a> Solver<'a> {
         }
         flushed?;
         let state = self.results[self.build.plan.target].wait().ok_or(BuildError::Interrupted)?;
+        let other_stages =
+            self.build.plan.needed().into_iter().filter(|stage| !self.final_stages.contains(stage));
+        let other_stages = other_stages.filter_map(|stage| self.results[stage].wait());
         Ok(Solved {
+            other_steps: other_stages.flat_map(|state| state.steps.clone()).collect(),
             state: Arc::unwrap_or_clone(state),
             executed: self.executed.into_inner(),
             cached: self.cached.into_inner(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use lbuild_oci::{DiffId, History, ImageConfig, Platform};
 use lbuild_parser::expand::{ExpandError, Expanded, Expander};
+use lbuild_shared_cache::{INLINE_FIELD, InlineStep};
 
 use crate::environment::Environment;
 use crate::path::absolute;
@@ -30,6 +31,8 @@ pub(crate) struct StageState {
     pub has_workdir: bool,
     /// When the last step that has a time was made.
     pub last_step: Option<String>,
+    /// The steps whose results make up the stage, in order, as its image would carry them.
+    pub steps: Vec<InlineStep>,
     /// In a forecast: whether the layers are not known, since a step would run first.
     pub is_unknown: bool,
 }
@@ -41,6 +44,8 @@ impl StageState {
             image.config.env.push(format!("PATH={DEFAULT_PATH}"));
         }
         image.config.on_build = Vec::new();
+        // What the base carries is of the steps that made the base.
+        image.extra.remove(INLINE_FIELD);
         Self {
             layers: image.rootfs.diff_ids.clone(),
             environment: Environment::from_config(&image.config.env),
@@ -49,6 +54,7 @@ impl StageState {
             has_cmd: false,
             has_workdir: false,
             last_step: None,
+            steps: Vec::new(),
             is_unknown: false,
         }
     }

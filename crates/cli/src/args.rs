@@ -17,7 +17,7 @@ use lbuild_layer_store::ArchiveLimits;
 use lbuild_oci::Reference;
 
 pub use build::{BuildArgs, OnFailure, ProgressStyle, Pull};
-pub use cache::{CachePlace, CachePruneArgs, CacheSpec};
+pub use cache::{CacheOrigin, CachePlace, CachePruneArgs, CacheSpec, CacheTarget, CarryingImage};
 pub use context_source::ContextSource;
 pub use looking::{LogsArgs, ShellArgs, WhyArgs};
 pub use space::{

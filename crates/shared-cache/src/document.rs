@@ -11,6 +11,8 @@ use lbuild_layer_store::{Blob, BlobOrigin};
 use lbuild_oci::{Digest, MediaType, json};
 use serde::{Deserialize, Serialize};
 
+use crate::InlineStep;
+
 /// The configuration of a manifest that has none.
 pub(crate) const EMPTY: &[u8] = b"{}";
 const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
@@ -24,10 +26,26 @@ const CREATED: &str = "org.opencontainers.image.created";
 /// What a shared cache has under a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// The record, as the builder wrote it; it may be anything.
-    pub record: Vec<u8>,
-    /// The layer's blob, if the step has a layer.
+    /// What is known of the step.
+    pub record: FoundRecord,
+    /// The layer's blob, if the step has a layer that can be fetched.
     pub layer: Option<SharedLayer>,
+}
+
+impl Found {
+    /// Whether the step has a layer that the image which carries its result does not have.
+    pub(crate) fn is_without_blob(&self) -> bool {
+        self.layer.is_none() && matches!(&self.record, FoundRecord::Carried(step) if step.layer.is_some())
+    }
+}
+
+/// What is known of a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FoundRecord {
+    /// The record, as the builder wrote it; it may be anything.
+    Whole(Vec<u8>),
+    /// What an image carries of it.
+    Carried(InlineStep),
 }
 
 /// A layer and where it is.
@@ -57,10 +75,16 @@ struct Manifest {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Descriptor {
-    media_type: MediaType,
-    digest: Digest,
-    size: u64,
+pub(crate) struct Descriptor {
+    pub media_type: MediaType,
+    pub digest: Digest,
+    pub size: u64,
+}
+
+impl From<Descriptor> for Blob {
+    fn from(Descriptor { media_type, digest, size }: Descriptor) -> Self {
+        Self { digest, size, media_type }
+    }
 }
 
 /// The blob that every document names as its configuration.
@@ -116,12 +140,9 @@ pub(crate) fn read_record(bytes: &[u8], key: &Digest, source: &str) -> Result<Fo
     if let Some(layer) = layer.as_ref().filter(|layer| !layer.media_type.is_layer()) {
         return Err(format!("{:?} is no type of a layer", layer.media_type.as_str()));
     }
-    let layer = layer.map(|Descriptor { media_type, digest, size }| SharedLayer {
-        blob: Blob { digest, size, media_type },
-        source: source.to_owned(),
-        origin: None,
-    });
-    Ok(Found { record: record.into_bytes(), layer })
+    let layer =
+        layer.map(|layer| SharedLayer { blob: layer.into(), source: source.to_owned(), origin: None });
+    Ok(Found { record: FoundRecord::Whole(record.into_bytes()), layer })
 }
 
 /// Who claims a step, as the document of the claim says; `None` if it is none.
@@ -164,7 +185,7 @@ mod tests {
         let key = Digest::of("key");
         for blob in [None, Some(layer())] {
             let found = read_record(&of_record(&key, "{}", blob.as_ref()), &key, "here").unwrap();
-            assert_eq!(found.record, b"{}");
+            assert_eq!(found.record, FoundRecord::Whole(b"{}".to_vec()));
             assert_eq!(found.layer.map(|layer| (layer.blob, layer.source)), blob.map(|b| (b, "here".into())));
         }
         assert!(age(&of_record(&key, "{}", None)).unwrap() < Duration::from_secs(60));

@@ -9,9 +9,10 @@ use lbuild_oci::{DiffId, Digest};
 
 use crate::claim::Claims;
 use crate::document::{Found, read_record};
+use crate::image::Unusable;
 use crate::lock::lock;
 use crate::writer::Queue;
-use crate::{CacheError, Claim, Claimed, Namespace, Storage};
+use crate::{CacheError, CarryingImage, Claim, Claimed, Namespace, Storage};
 
 /// A cache that fails so often is not asked again.
 const MAX_FAILURES: usize = 3;
@@ -21,10 +22,27 @@ const MAX_FAILURES: usize = 3;
 pub struct Source {
     /// What people call it.
     pub name: String,
-    /// Where it is.
-    pub storage: Arc<dyn Storage>,
-    /// Which part of it.
-    pub namespace: Namespace,
+    /// What it is.
+    pub place: SourcePlace,
+}
+
+/// What records are looked up in.
+#[derive(Debug, Clone)]
+pub enum SourcePlace {
+    /// A part of a cache.
+    Cache {
+        /// Where that is.
+        storage: Arc<dyn Storage>,
+        /// Which part.
+        namespace: Namespace,
+    },
+    /// An image, with the records that it carries itself.
+    Image {
+        /// The image.
+        image: Arc<CarryingImage>,
+        /// Whether somebody expects that there are some.
+        is_expected: bool,
+    },
 }
 
 /// Where records are written: `--cache-to`.
@@ -55,7 +73,7 @@ pub struct SharedCache {
     lost: Mutex<HashSet<DiffId>>,
     /// Records that are to be replaced.
     outdated: Mutex<HashSet<Digest>>,
-    /// Records that were found.
+    /// Records that were found, but for those that images carry.
     found: Mutex<HashSet<Digest>>,
 }
 
@@ -93,17 +111,18 @@ impl SharedCache {
 
     /// What is recorded under a key. A cache that cannot be read has no records.
     pub fn find(&self, key: &Digest) -> Option<Found> {
-        let found = self.sources.iter().find_map(|asked| self.find_in(asked, key))?;
-        lock(&self.found).insert(*key);
-        Some(found)
+        self.sources.iter().find_map(|asked| self.find_in(asked, key))
     }
 
     /// Whether a record need not be written to `target`: it was found, and who reads `target` as this
     /// build does reads where it was found as well.
     pub(crate) fn is_found_beside(&self, target: &Target, key: &Digest) -> bool {
         lock(&self.found).contains(key)
-            && self.sources.iter().any(|AskedSource { source, .. }| {
-                source.namespace == target.namespace && source.storage.source() == target.storage.source()
+            && self.sources.iter().any(|asked| match &asked.source.place {
+                SourcePlace::Cache { storage, namespace } => {
+                    *namespace == target.namespace && storage.source() == target.storage.source()
+                }
+                SourcePlace::Image { .. } => false,
             })
     }
 
@@ -166,11 +185,33 @@ impl SharedCache {
     }
 
     fn find_in(&self, asked: &AskedSource, key: &Digest) -> Option<Found> {
+        match &asked.source.place {
+            SourcePlace::Cache { storage, namespace } => {
+                let found = self.find_record(asked, &**storage, namespace, key)?;
+                lock(&self.found).insert(*key);
+                Some(found)
+            }
+            SourcePlace::Image { image, is_expected } => {
+                let found =
+                    image.find(key, |why| self.tell_unusable(&asked.source.name, why, *is_expected))?;
+                // Once one of those layers is needed, the others will be.
+                Some(found).filter(|found| !found.is_without_blob() || lock(&self.lost).is_empty())
+            }
+        }
+    }
+
+    fn find_record(
+        &self,
+        asked: &AskedSource,
+        storage: &dyn Storage,
+        namespace: &Namespace,
+        key: &Digest,
+    ) -> Option<Found> {
         let AskedSource { source, failures, is_damaged } = asked;
         if failures.load(Ordering::Relaxed) >= MAX_FAILURES {
             return None;
         }
-        let bytes = match source.storage.document(&source.namespace.record(key)) {
+        let bytes = match storage.document(&namespace.record(key)) {
             Ok(bytes) => bytes?,
             Err(error) => {
                 if failures.fetch_add(1, Ordering::Relaxed) == 0 {
@@ -179,10 +220,10 @@ impl SharedCache {
                 return None;
             }
         };
-        match read_record(&bytes, key, &source.storage.source()) {
+        match read_record(&bytes, key, &storage.source()) {
             Ok(mut found) => {
                 if let Some(layer) = &mut found.layer {
-                    layer.origin = source.storage.origin();
+                    layer.origin = storage.origin();
                 }
                 Some(found)
             }
@@ -194,6 +235,15 @@ impl SharedCache {
                 None
             }
         }
+    }
+
+    fn tell_unusable(&self, name: &str, why: Unusable, is_expected: bool) {
+        let reason = match why {
+            _ if !is_expected => return,
+            Unusable::Unread(error) => text(&error),
+            Unusable::Wrong(reason) => reason,
+        };
+        self.warn(format!("the image {name} is not used as a cache: {reason}"));
     }
 
     fn warn(&self, warning: String) {

@@ -23,14 +23,17 @@ fn docker_pulls_what_lbuild_pushed() {
     let docker = Docker::connect();
     let folder = bed.folder().join("registry");
     let registry = Registry::start(&folder);
-    bed.build([""; 0]).success();
-    let id = bed.inspect(&bed.name())["Id"].clone();
     let theirs = docker.registry(&folder);
-    for (tag, options) in
-        [("oci", ""), ("docker", ",oci-mediatypes=false"), ("plain", ",compression=uncompressed")]
-    {
+    for (tag, output, option) in [
+        ("oci", "", None),
+        ("docker", ",oci-mediatypes=false", None),
+        ("plain", ",compression=uncompressed", None),
+        ("inline", "", Some("--cache-to=type=inline")),
+    ] {
         let name = registry.name(&format!("team/app:{tag}"));
-        bed.build([format!("-o=type=registry,\"name={name}\"{options}")]).success();
+        let output = format!("-o=type=registry,\"name={name}\"{output}");
+        bed.build([Some(&*output), option].into_iter().flatten()).success();
+        let id = bed.inspect(&bed.name())["Id"].clone();
         let name = theirs.name(&format!("team/app:{tag}"));
         docker.docker(["pull", "--quiet", &name]).success();
         assert_eq!(docker.inspect(&name)["Id"], id, "{tag}");

@@ -4,6 +4,7 @@ mod access;
 mod cache;
 mod cache_faults;
 mod faults;
+mod inline;
 mod lazy;
 mod mirrors;
 mod other_tools;

@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use lbuild_layer_store::{CommitOptions, StepLock};
-use lbuild_oci::DiffId;
+use lbuild_oci::{DiffId, Digest};
+use lbuild_shared_cache::InlineStep;
 
 use super::{Build, Executed, Solver, StepPlace};
 use crate::event::{BuildEvent, StepId};
@@ -31,11 +32,33 @@ pub(crate) struct Step<'s> {
     pub history: String,
     /// The files that it copies.
     pub files: Option<&'s ListFiles<'s>>,
+    /// The keys that its result is found by in an image, if they are others than its own.
+    pub found_by: Vec<Digest>,
+}
+
+/// A step's result, and whether it is kept under the step's key.
+struct Made {
+    record: Record,
+    is_kept: bool,
+}
+
+impl From<Record> for Made {
+    fn from(record: Record) -> Self {
+        Self { record, is_kept: true }
+    }
 }
 
 impl Step<'_> {
     fn shown(&self) -> &Key {
         self.shown.as_ref().unwrap_or(&self.key)
+    }
+
+    /// The result as an image carries it.
+    fn carried(&self, record: &Record) -> InlineStep {
+        match &self.found_by[..] {
+            [] => record.carried(vec![self.key.digest()]),
+            keys => record.carried(keys.to_vec()),
+        }
     }
 }
 
@@ -104,10 +127,13 @@ impl Solver<'_> {
     ) -> Result<(), BuildError> {
         self.start(step.place.id);
         self.build.journal.sees(step.place.id, &step.key, step.shown(), state);
-        let Some(record) = self.result(below, state, &step, execute)? else {
+        let Some(Made { record, is_kept }) = self.result(below, state, &step, execute)? else {
             state.is_unknown = true;
             return Ok(());
         };
+        if is_kept {
+            state.steps.push(step.carried(&record));
+        }
         let layer = record.layer.as_ref().map(|layer| layer.diff_id);
         self.tell_layers(step.place.stage, layer.as_slice());
         state.record(step.history, Some(record.created), layer);
@@ -120,6 +146,7 @@ impl Solver<'_> {
         self.start(id);
         self.build.journal.sees(id, &step.key, step.shown(), state);
         self.tell_cached(id, &record);
+        state.steps.push(step.carried(&record));
         let layer = record.layer.map(|layer| layer.diff_id);
         self.tell_layers(step.place.stage, layer.as_slice());
         state.record(step.history, Some(record.created), layer);
@@ -149,13 +176,13 @@ impl Solver<'_> {
         state: &StageState,
         step: &Step<'_>,
         execute: impl FnOnce(&StageState) -> Result<E, BuildError>,
-    ) -> Result<Option<Record>, BuildError> {
+    ) -> Result<Option<Made>, BuildError> {
         let (place, id) = (step.place, step.place.id);
         let same = self.in_work(step.key.digest());
         // Two stages with the same step wait for one result instead of making it twice.
         let _working = same.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(record) = self.recorded(place, &step.key, below) {
-            return Ok(Some(record));
+            return Ok(Some(record.into()));
         }
         let reasons = self.build.journal.explain(id, self.may_use_cache(place.stage), step.files);
         if self.build.is_forecast {
@@ -171,13 +198,13 @@ impl Solver<'_> {
         // Another build may have made it meanwhile.
         if let Some(record) = lock.as_ref().and_then(|_| self.look_up_here(place.stage, &step.key)) {
             self.tell_cached(id, &record);
-            return Ok(Some(record));
+            return Ok(Some(record.into()));
         }
         let (_permit, claim) = match self.turn(place, &step.key, below)? {
             Turn::Run(permit, claim) => (permit, claim),
             Turn::Found(record) => {
                 self.tell_cached(id, &record);
-                return Ok(Some(record));
+                return Ok(Some(record.into()));
             }
         };
         self.emit(BuildEvent::Explained(id, reasons));
@@ -207,7 +234,7 @@ impl Solver<'_> {
         self.executed.fetch_add(1, Ordering::Relaxed);
         self.build.journal.result(id, if is_recordable { Fate::Ran } else { Fate::NotKept }, &record);
         self.emit(BuildEvent::Finished(id, record.summary(), took));
-        Ok(Some(record))
+        Ok(Some(Made { record, is_kept: is_recordable }))
     }
 
     fn tell_cached(&self, id: StepId, record: &Record) {

@@ -66,7 +66,7 @@ pub(crate) fn run(
     let key = key(solver, place, state, &resolved)?;
     let history = history(state, &resolved.command);
     let key = key.noting("shell", state.shell());
-    let step = Step { place, key, shown: None, history, files: None };
+    let step = Step { place, key, shown: None, history, files: None, found_by: Vec::new() };
     solver.step(state, step, |state| execute(solver, place, state, &resolved))
 }
 

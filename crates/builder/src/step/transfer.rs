@@ -28,7 +28,7 @@ use crate::state::StageState;
 use crate::step::link::Landing;
 use crate::user::{file_owner, is_numeric_owner};
 use failure::failed;
-use key::{base_key, noted, quick_key};
+use key::{base_key, keys, noted, quick_key};
 use words::{Sources, Words, expand_option, expand_sources, expand_word, mode};
 
 /// A COPY or ADD with its words expanded.
@@ -209,15 +209,19 @@ fn apply(
         && let Some(record) = solver.look_up(place.stage, quick, &state.layers)
     {
         // The same sources by identity: their content need not be read.
-        let shown = shown(base_key(solver, state, &transfer), state);
-        let step = Step { place, key: quick.clone(), shown, history, files: None };
+        let base = base_key(solver, state, &transfer);
+        let by_files = record.files.map(|files| base.clone().with("files", files));
+        let found_by = keys(Some(quick), by_files.as_ref());
+        let shown = shown(base, state);
+        let step = Step { place, key: quick.clone(), shown, history, files: None, found_by };
         solver.step_recorded(state, step, record);
         return Ok(());
     }
     if let (Some(quick), true) = (&quick, transfer.has_remote() && solver.is_frugal()) {
         // Nothing is fetched to find out what would run.
         let shown = shown(base_key(solver, state, &transfer), state);
-        let step = Step { place, key: quick.clone(), shown, history, files: None };
+        let found_by = Vec::new();
+        let step = Step { place, key: quick.clone(), shown, history, files: None, found_by };
         return solver.step(state, step, |_| Err::<ActiveSnapshot, _>(BuildError::Interrupted));
     }
     if transfer.has_remote() {
@@ -250,6 +254,7 @@ fn apply(
         shown: shown.clone(),
         history: history.clone(),
         files: Some(&list),
+        found_by: keys(quick.as_ref(), Some(&key)),
     };
     let execute = |active: ActiveSnapshot| {
         check_owner_files(&active, transfer.owner.as_deref().unwrap_or_default())?;

@@ -38,7 +38,14 @@ pub(crate) fn workdir(
         key = key.with("user", &user);
     }
     let history = format!("WORKDIR {written}");
-    let step = || Step { place, key: key.clone(), shown: None, history: history.clone(), files: None };
+    let step = || Step {
+        place,
+        key: key.clone(),
+        shown: None,
+        history: history.clone(),
+        files: None,
+        found_by: Vec::new(),
+    };
     solver.shallow_step(state, &step, &|active| {
         check_owner_files(&active, &user)?;
         make(&active, Path::new(&directory), &user).map_err(|problem| problem.about(word).at(place.span))?;

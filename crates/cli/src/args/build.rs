@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use lbuild_builder::{Entitlement, Secret};
 use lbuild_oci::{Platform, Reference};
 
-use super::cache::{self, CacheSpec};
+use super::cache::{self, CacheOrigin, CacheTarget};
 use super::context_source::{self, ContextSource};
 use super::values::{self, Annotation, Assignment, BuildNetwork, SshSource};
 use crate::call::Call;
@@ -100,13 +100,15 @@ pub struct BuildArgs {
     /// With --plan: as JSON
     #[arg(long, help_heading = "Cache", requires = "plan")]
     pub json: bool,
-    /// Use what other machines recorded: type=registry,ref=NAME or type=local,src=DIR[,namespace=NAME]
+    /// Use what other machines recorded: type=registry,ref=NAME, a cache or an image that carries one, or
+    /// type=local,src=DIR[,namespace=NAME]
     #[arg(long, help_heading = "Cache", value_name = "CACHE", value_parser = cache::cache_from)]
-    pub cache_from: Vec<CacheSpec>,
+    pub cache_from: Vec<CacheOrigin>,
     /// Record for other machines: type=registry,ref=NAME or
-    /// type=local,dest=DIR[,namespace=NAME][,mode=min|max][,claim=true][,ignore-error=true]
+    /// type=local,dest=DIR[,namespace=NAME][,mode=min|max][,claim=true][,ignore-error=true], or type=inline
+    /// in the image itself
     #[arg(long, help_heading = "Cache", value_name = "CACHE", value_parser = cache::cache_to)]
-    pub cache_to: Vec<CacheSpec>,
+    pub cache_to: Vec<CacheTarget>,
     /// When base images are looked for elsewhere than in the store
     #[arg(
         long,

@@ -19,7 +19,7 @@ use lbuild_runner::Standing;
 use serde_json::json;
 
 use super::prune;
-use crate::args::{BuildArgs, GlobalArgs, OnFailure, ProgressStyle, Pull};
+use crate::args::{BuildArgs, CacheTarget, GlobalArgs, OnFailure, ProgressStyle, Pull};
 use crate::call::Method;
 use crate::contexts::Contexts;
 use crate::diagnostics::{self, Source, Style};
@@ -88,7 +88,7 @@ fn build(global: &GlobalArgs, mut args: BuildArgs, timings: &Timings) -> Result<
         return requests.first().map_or(Ok(()), |request| call.answer(&store, request, &source));
     }
     tell_how_runs_are_kept(global, &args)?;
-    tell_what_has_no_effect(&args);
+    tell_what_has_no_effect(&args, requests.iter().any(|request| request.carries_cache));
 
     let interruption = watch.begin()?;
     let style = if args.quiet { ProgressStyle::Quiet } else { args.progress };
@@ -330,11 +330,22 @@ fn tell_how_runs_are_kept(global: &GlobalArgs, args: &BuildArgs) -> Result<(), F
     Ok(())
 }
 
-fn tell_what_has_no_effect(args: &BuildArgs) {
+fn tell_what_has_no_effect(args: &BuildArgs, carries_cache: bool) {
     if args.quiet || args.progress == ProgressStyle::Rawjson {
         return;
     }
     for option in args.ignored.without_effect() {
         diagnostics::print(&format!("note: {option} has no effect here"));
+    }
+    if args.cache_to.contains(&CacheTarget::Inline { is_max: true }) {
+        diagnostics::print(
+            "note: mode=max has no effect with type=inline: an image has the layers of its own steps alone",
+        );
+    }
+    let is_flat = |output: &Output| matches!(output.form, Form::Tar | Form::Local);
+    if carries_cache && !args.outputs.is_empty() && args.outputs.iter().all(is_flat) {
+        diagnostics::print(
+            "note: files carry no cache, as --cache-to=type=inline asks for; the image in the store does",
+        );
     }
 }

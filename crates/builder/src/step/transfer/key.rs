@@ -52,6 +52,11 @@ pub(super) fn quick_key(
     Ok(Some(key))
 }
 
+/// The digests of the keys that a copy is known by, in the order in which they are looked up.
+pub(super) fn keys(quick: Option<&Key>, by_files: Option<&Key>) -> Vec<Digest> {
+    quick.into_iter().chain(by_files).map(Key::digest).collect()
+}
+
 pub(super) fn base_key(solver: &Solver<'_>, state: &StageState, transfer: &Transfer) -> Key {
     Key::new("copy", &state.layers)
         .with("owner", &transfer.owner)

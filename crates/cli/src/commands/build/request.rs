@@ -8,18 +8,21 @@ use std::path::Path;
 use lbuild_builder::{BuildRequest, CacheUse, RunOptions, Secret};
 use lbuild_runner::{NetworkHelper, NetworkHelperKind};
 
-use crate::args::{Assignment, BuildArgs, BuildNetwork, assignment};
+use crate::args::{Assignment, BuildArgs, BuildNetwork, CacheTarget, assignment};
 use crate::dockerfile::Dockerfile;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
 const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
+const INLINE_CACHE: &str = "BUILDKIT_INLINE_CACHE";
 
 /// The build that `args` ask for, without contexts and agents.
 pub fn new(args: &BuildArgs, dockerfile: Dockerfile) -> Result<BuildRequest, Failure> {
     check_files(args)?;
     let build_args = build_args(args)?;
     let source_date_epoch = source_date_epoch(&build_args)?;
+    let is_inline = |target: &CacheTarget| matches!(target, CacheTarget::Inline { .. });
+    let carries_cache = args.cache_to.iter().any(is_inline) || asks_for_inline_cache(&build_args);
     Ok(BuildRequest {
         dockerfile_path: dockerfile.path,
         target: args.target.clone(),
@@ -28,6 +31,7 @@ pub fn new(args: &BuildArgs, dockerfile: Dockerfile) -> Result<BuildRequest, Fai
         platform: args.platforms.first().cloned(),
         cache: cache(args),
         source_date_epoch,
+        carries_cache,
         run: run_options(args)?,
         allow: args.allow.clone(),
         secrets: args.secrets.iter().cloned().collect(),
@@ -110,6 +114,12 @@ fn source_date_epoch(build_args: &BTreeMap<String, String>) -> Result<Option<i64
     }
 }
 
+/// Whether `BUILDKIT_INLINE_CACHE` has one of the values that Docker's clients take for yes.
+fn asks_for_inline_cache(args: &BTreeMap<String, String>) -> bool {
+    let value = args.get(INLINE_CACHE).map_or("", String::as_str);
+    matches!(value, "1" | "t" | "T" | "true" | "True" | "TRUE")
+}
+
 fn cache(args: &BuildArgs) -> CacheUse {
     if args.no_cache {
         CacheUse::None
@@ -165,6 +175,15 @@ mod tests {
         assert_eq!(parse_build_arg_file("# note\nA=1\n\n  B=x=y z\nC\n"), Ok(expected));
         assert_eq!(parse_build_arg_file("A=1\n\n=2\n"), Err(3));
         assert_eq!(parse_build_arg_file("=1"), Err(1));
+    }
+
+    #[test]
+    fn an_argument_asks_for_an_image_that_carries_its_cache() {
+        for (value, expected) in [("1", true), ("true", true), ("0", false), ("", false), ("yes", false)] {
+            let args = BTreeMap::from([(INLINE_CACHE.to_owned(), value.to_owned())]);
+            assert_eq!(asks_for_inline_cache(&args), expected, "{value}");
+        }
+        assert!(!asks_for_inline_cache(&BTreeMap::new()));
     }
 
     #[test]
