@@ -22,6 +22,7 @@ mod examination;
 mod executable;
 mod file_system;
 mod format;
+mod helper;
 mod identity;
 mod init;
 mod kernel_views;

@@ -23,6 +23,7 @@ use rustix::process::set_parent_process_death_signal;
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use serde::{Deserialize, Serialize};
 
+use crate::helper;
 use crate::launch::memory_file;
 use crate::sys;
 use crate::wire::Failure;
@@ -81,12 +82,9 @@ impl NetworkHelper {
     /// # Errors
     /// [`NoNetworkHelper`].
     pub fn find(kind: NetworkHelperKind) -> Result<Self, NoNetworkHelper> {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let programs = std::env::split_paths(&path).map(|folder| folder.join(kind.name()));
-        let found = programs
-            .filter(|path| path.is_absolute() && path.is_file())
-            .find_map(|program| program.to_str().map(|program| Self { kind, program: program.to_owned() }));
-        found.ok_or(NoNetworkHelper { name: kind.name(), package: kind.package() })
+        let found = helper::find(kind.name()).and_then(|program| program.into_os_string().into_string().ok());
+        let program = found.ok_or(NoNetworkHelper { name: kind.name(), package: kind.package() })?;
+        Ok(Self { kind, program })
     }
 
     /// The address at which it answers what the machine's own resolver would.

@@ -3,9 +3,11 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::io::Errno;
+
+use crate::helper;
 
 /// What forbids something.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +110,7 @@ pub(super) fn of_no_ids(user: u32) -> Cause {
 /// `None` if both are there and may do what they are for.
 pub(super) fn of_id_programs() -> Option<Cause> {
     ["newuidmap", "newgidmap"].into_iter().find_map(|name| {
-        let Some(program) = find(name) else {
+        let Some(program) = helper::find(name) else {
             return Some(Cause::new(format!("{name} is not in PATH"), "sudo apt-get install uidmap"));
         };
         let mode = fs::metadata(&program).map(|found| found.permissions().mode()).unwrap_or_default();
@@ -165,11 +167,6 @@ fn enforced(profile: &str) -> Option<String> {
 fn sysctl(name: &str) -> Option<String> {
     let value = fs::read_to_string(Path::new("/proc/sys").join(name.replace('.', "/"))).ok()?;
     Some(value.trim().to_owned())
-}
-
-fn find(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|program| program.is_file())
 }
 
 #[cfg(test)]
