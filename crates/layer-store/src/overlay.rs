@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nix::sched::CloneFlags;
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, OpenTreeFlags,
@@ -65,11 +65,33 @@ impl Overlay<'_> {
     /// Mounts the overlay, attached nowhere; read-only without a writable part.
     ///
     /// # Errors
-    /// [`StoreError::TooManyLayers`] and [`StoreError::Mount`].
+    /// [`StoreError::TooManyLayers`], [`StoreError::Mount`], and [`StoreError::Io`] if the disk is full.
     pub fn mount(&self) -> Result<OwnedFd, StoreError> {
         if self.lowers.len() > MAX_LOWERS {
             return Err(StoreError::TooManyLayers { count: self.lowers.len(), limit: MAX_LOWERS });
         }
+        let mount = self.mount_by_any_way()?;
+        if let Some((_, work)) = self.writable {
+            self.check_writable(&mount, work)?;
+        }
+        Ok(mount)
+    }
+
+    /// overlayfs mounts read-only, and says so only to the kernel's log, what it cannot make a folder of its own
+    /// for: for want of space or quota.
+    fn check_writable(&self, mount: &OwnedFd, work: BorrowedFd<'_>) -> Result<(), StoreError> {
+        let status = rustix::fs::fstatvfs(mount).map_err(|error| self.error(None, error))?;
+        if !status.f_flag.contains(StatVfsMountFlags::RDONLY) {
+            return Ok(());
+        }
+        // The reason is the same for any folder.
+        rustix::fs::mkdirat(work, "reason", Mode::RWXU)
+            .map_err(io::Error::from)
+            .on("create", "a folder of the step")?;
+        Err(self.error(None, Errno::ROFS))
+    }
+
+    fn mount_by_any_way(&self) -> Result<OwnedFd, StoreError> {
         if !IS_CLASSIC.load(Ordering::Relaxed) {
             match self.mount_detached()? {
                 Some(mount) => return Ok(mount),
@@ -381,6 +403,32 @@ mod tests {
         let overlay = Overlay { lowers: vec![Lower::Path(missing.clone())], ..overlay };
         let error = overlay.mount().unwrap_err();
         assert!(matches!(error, StoreError::Io { path, .. } if path == missing));
+    }
+
+    #[test]
+    fn an_overlay_on_a_full_disk_is_not_taken_for_one_to_read() {
+        let place = tempfile::tempdir().unwrap();
+        let context = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).unwrap();
+        // One for its root and one for each of the directories below.
+        rustix::mount::fsconfig_set_string(&context, "nr_inodes", "3").unwrap();
+        rustix::mount::fsconfig_create(&context).unwrap();
+        let none = MountAttrFlags::empty();
+        let full = rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, none).unwrap();
+        let [upper, work] = ["upper", "work"].map(|name| {
+            rustix::fs::mkdirat(&full, name, Mode::RWXU).unwrap();
+            rustix::fs::openat(&full, name, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap()
+        });
+        let overlay = Overlay {
+            lowers: vec![Lower::Path(place.path().to_owned())],
+            writable: Some((upper.as_fd(), work.as_fd())),
+            userxattr: false,
+            source: "lbuild",
+            scratch: place.path(),
+        };
+        let error = overlay.mount().unwrap_err();
+        assert!(
+            matches!(error, StoreError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull)
+        );
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! WORKDIR: the directory is made if it does not exist, and then the step has a layer.
 
+use std::io;
 use std::path::Path;
 
 use lbuild_layer_store::ActiveSnapshot;
 use rustix::fs::{AtFlags, Gid, Mode, Uid, chownat};
+use rustix::io::Errno;
 
 use crate::BuildError;
 use crate::key::Key;
@@ -55,10 +57,10 @@ pub(crate) fn workdir(
 
 /// Makes the directory and its missing parents; they belong to `user`, as in BuildKit.
 fn make(active: &ActiveSnapshot, directory: &Path, user: &str) -> Result<(), Problem> {
-    let made = active.root().create_dir_all(directory, Mode::from(0o755)).map_err(|error| {
-        Problem::because(format!("cannot make the working directory {}", directory.display()), error)
-            .help("a part of the path exists and is no directory, or a symbolic link leads in a circle")
-    })?;
+    let made = active
+        .root()
+        .create_dir_all(directory, Mode::from(0o755))
+        .map_err(|error| not_made(directory, error))?;
     if made.is_empty() || user.is_empty() {
         return Ok(());
     }
@@ -67,7 +69,18 @@ fn make(active: &ActiveSnapshot, directory: &Path, user: &str) -> Result<(), Pro
         let entry = active.root().locate(&path)?;
         let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
         chownat(&entry.parent, &entry.name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(std::io::Error::from)?;
+            .map_err(io::Error::from)?;
     }
     Ok(())
+}
+
+fn not_made(directory: &Path, error: io::Error) -> Problem {
+    let help = match Errno::from_io_error(&error) {
+        Some(Errno::NOTDIR | Errno::EXIST) => Some("a part of the path exists and is no directory"),
+        Some(Errno::LOOP) => Some("a symbolic link in the path leads in a circle"),
+        _ => None,
+    };
+    let problem =
+        Problem::because(format!("cannot make the working directory {}", directory.display()), error);
+    help.into_iter().fold(problem, Problem::help)
 }
