@@ -149,10 +149,13 @@ impl Store {
         }
         let lists = self.root().join("file-lists");
         if lists.exists() {
-            removed.bytes += usage::of(&lists).bytes;
             // The folder stays: a build may be about to put a list there.
-            for name in if dry_run { Vec::new() } else { file_names(&lists)? } {
-                usage::remove_tree(&lists.join(name))?;
+            for name in file_names(&lists)? {
+                let list = lists.join(name);
+                removed.bytes += usage::of(&list).bytes;
+                if !dry_run {
+                    usage::remove_tree(&list)?;
+                }
             }
         }
         Ok(removed)
