@@ -116,4 +116,10 @@ impl BuildReport {
         let builds = store.builds()?.into_iter().filter(move |build| build.subject == word);
         Ok(builds.filter_map(|build| Self::read(store, &build).map(|report| (build, report))))
     }
+
+    /// How many steps ran to an end, be it a bad one.
+    pub fn steps_run(&self) -> usize {
+        let ran = |step: &&StepReport| matches!(step.fate, Fate::Ran | Fate::NotKept | Fate::Failed);
+        self.steps.iter().filter(ran).count()
+    }
 }

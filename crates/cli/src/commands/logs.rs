@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 
 use jiff::Timestamp;
-use lbuild_builder::{BuildReport, Fate, StepId, Stream};
+use lbuild_builder::{BuildReport, StepId, Stream};
 use lbuild_layer_store::{BuildName, Store};
 use serde_json::{Value, json};
 
@@ -129,7 +129,7 @@ fn row(build: &BuildName, report: Option<&BuildReport>) -> [String; 6] {
     let Some(report) = report else {
         return [number, String::new(), String::new(), String::new(), "not ended".to_owned(), String::new()];
     };
-    let (ran, all) = (ran(report), report.steps.len());
+    let (ran, all) = (report.steps_run(), report.steps.len());
     let result = report.image.map_or_else(|| "failed".to_owned(), |image| image.short());
     [
         number,
@@ -154,10 +154,6 @@ fn object(build: &BuildName, report: Option<&BuildReport>) -> Value {
         "image": report.image,
         "error": report.error,
         "steps": report.steps.len(),
-        "executed": ran(report),
+        "executed": report.steps_run(),
     })
-}
-
-fn ran(report: &BuildReport) -> usize {
-    report.steps.iter().filter(|step| matches!(step.fate, Fate::Ran | Fate::NotKept | Fate::Failed)).count()
 }

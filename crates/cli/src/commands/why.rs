@@ -117,7 +117,7 @@ fn unread(name: String) -> Dockerfile {
 }
 
 fn heading(name: &BuildName, report: &BuildReport) -> String {
-    let ran = report.steps.iter().filter(|step| matches!(step.fate, Fate::Ran | Fate::NotKept)).count();
+    let ran = report.steps_run();
     let end = match &report.error {
         None => String::new(),
         Some(error) => format!(", failed: {}", text::printable(error.as_bytes())),
@@ -154,7 +154,11 @@ fn write_step(
             writeln!(out, "   and: {reason}")?;
         }
     }
-    Ok(())
+    match step.fate {
+        Fate::Failed => writeln!(out, "   failed"),
+        Fate::NotReached if !step.reasons.is_empty() => writeln!(out, "   stopped before its end"),
+        _ => Ok(()),
+    }
 }
 
 fn object(name: &BuildName, index: usize, step: &StepReport) -> Value {
