@@ -71,12 +71,3 @@ pub fn run(Cli { global, command }: Cli) -> Result<(), Failure> {
 fn find(store: &Store, image: &str) -> Result<ImageRecord, Failure> {
     store.find(image)?.ok_or_else(|| Failure::no_image(image))
 }
-
-/// Bytes of an image's layers, uncompressed.
-fn size(store: &Store, image: &ImageRecord) -> Result<u64, Failure> {
-    let mut size = 0;
-    for diff_id in &image.layers {
-        size += store.layer(diff_id)?.map_or(0, |layer| layer.size);
-    }
-    Ok(size)
-}

@@ -22,6 +22,7 @@ mod progress;
 mod registry;
 mod root;
 mod signals;
+mod size;
 mod subject;
 mod table;
 mod terminal;

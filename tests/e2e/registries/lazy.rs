@@ -129,3 +129,24 @@ fn a_copy_that_needs_what_a_file_holds_fetches_it() {
     assert!(bytes > 2_000_000, "{bytes}: {run}");
     assert_eq!(image, scene.push(&[]).1);
 }
+
+#[test]
+fn layers_that_stay_in_the_registry_are_shown_with_their_compressed_size() {
+    let scene = scene("");
+    let bed = &scene.bed;
+    let build = bed.build(["-t", "app"]).success();
+    let summary = build.text();
+    let size = summary.lines().find(|line| line.starts_with("size")).unwrap();
+    assert!(size.ends_with("MB compressed in 2 layers"), "{build}");
+    assert!(bed.lbuild(["images"]).success().text().contains("MB compressed"));
+    let history = bed.lbuild(["history", "--format", "json", "app"]).success().text();
+    let steps: Vec<Value> = history.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let bytes = |field: &str| steps.iter().map(|step| step[field].as_u64().unwrap()).sum::<u64>();
+    assert!(bytes("Size") > 2_000_000, "{history}");
+    assert_eq!(bytes("Size"), bytes("CompressedSize"), "{history}");
+    // This needs the layers' folders, and so fetches them.
+    let inspected = bed.lbuild(["inspect", "app"]).success().json();
+    assert_eq!(inspected[0]["CompressedSize"], 0, "{inspected}");
+    assert!(inspected[0]["Size"].as_u64().unwrap() > 2_000_000, "{inspected}");
+    assert!(!bed.lbuild(["images"]).success().text().contains("compressed"));
+}

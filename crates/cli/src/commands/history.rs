@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::find;
 use crate::args::{HistoryArgs, TableFormat};
 use crate::failure::Failure;
+use crate::size::Size;
 use crate::table::Table;
 use crate::{text, units};
 
@@ -78,7 +79,7 @@ fn table(store: &Store, image: &ImageRecord, steps: &[Step], whole: bool) -> Res
             id,
             units::age(step.entry.created.as_deref(), now),
             if whole { instruction } else { text::cut(&instruction, INSTRUCTION) },
-            units::size(size(store, step)?),
+            size(store, step)?.to_string(),
             text::printable(step.entry.comment.as_deref().unwrap_or_default().as_bytes()),
         ]);
     }
@@ -86,12 +87,14 @@ fn table(store: &Store, image: &ImageRecord, steps: &[Step], whole: bool) -> Res
 }
 
 fn object(store: &Store, image: &ImageRecord, step: &Step, count: usize) -> Result<Value, Failure> {
+    let size = size(store, step)?;
     Ok(json!({
         "ID": if step.number == count { image.id.to_string() } else { "<missing>".to_owned() },
         "Step": step.number,
         "CreatedAt": step.entry.created,
         "CreatedBy": step.entry.created_by,
-        "Size": size(store, step)?,
+        "Size": size.total(),
+        "CompressedSize": size.compressed(),
         "Layer": step.layer,
         "EmptyLayer": step.layer.is_none(),
         "Comment": step.entry.comment,
@@ -105,11 +108,8 @@ pub fn instruction(step: &Step) -> String {
     text::printable(words.join(" ").as_bytes())
 }
 
-fn size(store: &Store, step: &Step) -> Result<u64, Failure> {
-    Ok(match &step.layer {
-        Some(layer) => store.layer(layer)?.map_or(0, |layer| layer.size),
-        None => 0,
-    })
+fn size(store: &Store, step: &Step) -> Result<Size, Failure> {
+    step.layer.as_ref().map_or(Ok(Size::default()), |layer| Size::of_layer(store, layer))
 }
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use lbuild_layer_store::{ImageRecord, Store};
 use lbuild_oci::{Digest, Reference};
 use serde_json::json;
 
-use super::size;
 use crate::args::{ImagesArgs, TableFormat};
 use crate::failure::Failure;
+use crate::size::Size;
 use crate::table::Table;
 use crate::units;
 
@@ -71,7 +71,7 @@ fn table(store: &Store, rows: &[Row], whole: bool) -> Result<Table, Failure> {
             tag,
             id(&row.image.id, whole),
             units::age(row.image.created.as_deref(), now),
-            units::size(size(store, &row.image)?),
+            Size::of_image(store, &row.image)?.to_string(),
         ]);
     }
     Ok(table)
@@ -79,13 +79,15 @@ fn table(store: &Store, rows: &[Row], whole: bool) -> Result<Table, Failure> {
 
 fn object(store: &Store, Row { image, name }: &Row) -> Result<serde_json::Value, Failure> {
     let (repository, tag) = split(name.as_ref());
+    let size = Size::of_image(store, image)?;
     Ok(json!({
         "ID": image.id,
         "Repository": repository,
         "Tag": tag,
         "Platform": image.platform.to_string(),
         "CreatedAt": image.created,
-        "Size": size(store, image)?,
+        "Size": size.total(),
+        "CompressedSize": size.compressed(),
         "Layers": image.layers.len(),
     }))
 }

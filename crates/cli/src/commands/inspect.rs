@@ -6,9 +6,10 @@ use lbuild_layer_store::{ImageRecord, Store};
 use lbuild_oci::Reference;
 use serde_json::{Value, json};
 
-use super::{find, size};
+use super::find;
 use crate::args::InspectArgs;
 use crate::failure::Failure;
+use crate::size::Size;
 
 /// Prints a JSON array of the images, each with the fields of `docker image inspect`.
 pub fn run(store: &Store, args: &InspectArgs) -> Result<(), Failure> {
@@ -46,6 +47,9 @@ fn inspect(store: &Store, image: &ImageRecord) -> Result<Value, Failure> {
             })
         })
         .collect();
+    // Layers that it fetches have a size afterwards.
+    let folders = folders(store, image)?;
+    let size = Size::of_image(store, image)?;
     Ok(json!({
         "Id": image.id,
         "RepoTags": names.iter().map(Reference::familiar).collect::<Vec<_>>(),
@@ -55,10 +59,11 @@ fn inspect(store: &Store, image: &ImageRecord) -> Result<Value, Failure> {
         "Architecture": config.architecture,
         "Variant": config.variant.clone().unwrap_or_default(),
         "Os": config.os,
-        "Size": size(store, image)?,
+        "Size": size.total(),
+        "CompressedSize": size.compressed(),
         "Config": config.config,
         "RootFS": { "Type": "layers", "Layers": image.layers },
-        "GraphDriver": { "Name": "overlay2", "Data": folders(store, image)? },
+        "GraphDriver": { "Name": "overlay2", "Data": folders },
         "History": history,
         "Annotations": image.annotations,
     }))

@@ -7,12 +7,12 @@ use lbuild_importer::Pulled;
 use lbuild_layer_store::Store;
 use lbuild_oci::Reference;
 
-use super::size;
 use crate::args::{GlobalArgs, PullArgs};
 use crate::failure::Failure;
 use crate::fetch::Fetch;
 use crate::signals::Watch;
-use crate::{diagnostics, registry, root, units};
+use crate::size::Size;
+use crate::{diagnostics, registry, root};
 
 /// Brings images from their registries into the store, unpacked, and prints them. After a signal nothing
 /// of what did not come whole is left.
@@ -54,7 +54,7 @@ fn describe(store: &Store, name: &Reference, pulled: &Pulled) -> Result<String, 
         name.familiar(),
         pulled.image.id.short(),
         pulled.image.platform,
-        units::size(size(store, &pulled.image)?),
+        Size::of_image(store, &pulled.image)?,
         pulled.digest
     ))
 }

@@ -12,11 +12,12 @@ use lbuild_shared_cache::Written as CacheWritten;
 use serde_json::json;
 
 use crate::args::{AnnotationTarget, BuildArgs};
-use crate::commands::{push, size};
+use crate::commands::push;
 use crate::exit::Exit;
 use crate::export::{Export, Exported};
 use crate::failure::Failure;
 use crate::output::{Destination, Output};
+use crate::size::Size;
 use crate::timings::Timings;
 use crate::uploads::Uploads;
 use crate::{aside, diagnostics, registry, units};
@@ -267,7 +268,7 @@ impl Delivery<'_> {
             let platform = if of_several { format!(" ({})", image.platform) } else { String::new() };
             text += &format!("image  {}{platform}\n", image.id);
             let layers = count(image.layers.len(), "layer");
-            sizes += &format!("size   {} in {layers}{platform}\n", units::size(size(self.store, image)?));
+            sizes += &format!("size   {} in {layers}{platform}\n", Size::of_image(self.store, image)?);
         }
         let which = match (self.named_image(), names.is_empty() || self.outcomes.len() == 1) {
             (Some(image), false) => format!(", in the store the image for {}", image.platform),
