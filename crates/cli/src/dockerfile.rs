@@ -148,7 +148,7 @@ pub fn read_bounded(reader: impl Read) -> io::Result<Vec<u8>> {
 
 fn missing(context: &Path) -> Failure {
     Failure::new(crate::exit::Exit::Failed, format!("there is no Dockerfile in {}", context.display()))
-        .help("name it with -f FILE")
+        .help("name it with -f FILE, or give the folder that has it")
 }
 
 #[cfg(test)]

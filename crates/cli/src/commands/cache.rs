@@ -106,6 +106,7 @@ fn import(store: &Store, args: &CacheImportArgs) -> Result<(), Failure> {
     let entries = store
         .import_cache_mount(&args.id, &|| cancel.is_cancelled(), file)
         .map_err(|error| Failure::from(error).during(format!("cannot import {}", args.file.display())))?;
-    diagnostics::print(&format!("{entries} entries are now the cache mount {}", args.id));
+    let file = args.file.display();
+    diagnostics::print(&format!("{file} is now the cache mount {}, entries: {entries}", args.id));
     Ok(())
 }
