@@ -280,7 +280,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
             }
         }
     }
-    files.retain(|file| !file.ends_with("context-digests"));
+    files.retain(|file| !file.ends_with("context-digests") && !file.ends_with("selection-digests"));
     files.sort();
     files
 }

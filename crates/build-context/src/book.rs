@@ -1,37 +1,26 @@
-//! Digests of files that have been read before.
+//! Digests under keys, kept in a file that several processes share.
 //!
-//! A file is known by device, inode, size, mtime and ctime. A change within the clock's grain of the
-//! last one shows in none of these, so a file that changed just before it was read is not remembered
-//! (git's rule for racy entries). The file that holds the memo is only a shortcut: one that is damaged
-//! counts as empty, and of two processes that save at once one may lose what it learned.
-//!
-//! A record takes 50 bytes, in memory as in the file, so that a million files take 50 MB. Of what a file
-//! is known by, it has the first half of the SHA-256.
+//! The file is only a shortcut: one that is damaged counts as empty, and of two processes that save at once
+//! one may lose what it learned. It is read when something is looked for first. A record takes 50 bytes, in
+//! memory as in the file, so that a million take 50 MB.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use lbuild_oci::{Digest, Hasher};
 
 use crate::aside;
-use crate::metadata::Metadata;
 
 const MAGIC: &[u8] = b"lbuild file digests 2\n";
 const KEY_BYTES: usize = 16;
 const DIGEST_BYTES: usize = 32;
 const RECORD_BYTES: usize = KEY_BYTES + DIGEST_BYTES + 2;
-
-/// Longer than the grain of any file system's timestamps (2 s on FAT).
-const GRAIN: Duration = Duration::from_secs(3);
-
-/// Records kept, those used longest ago dropped first: 50 MB.
-const MAX_RECORDS: usize = 1_000_000;
 
 /// How often a place is guessed anew by the key that stands at it. The first guess is off by about the root of
 /// the number of records, each further one by the root of that.
@@ -40,25 +29,35 @@ const REFINEMENTS: usize = 2;
 /// New records that are kept apart before they are sorted in.
 const MAX_RECENT: usize = 50_000;
 
-/// Digests by what stat(2) says of a file. May be used by several threads.
-#[derive(Debug, Default)]
-pub struct DigestMemo {
+/// As many lookups are worth a thread.
+const LOOKUPS: usize = 1024;
+
+/// The beginning of a SHA-256. Evenly spread, which the search relies on.
+pub(crate) type Key = [u8; KEY_BYTES];
+
+/// Digests under keys. May be used by several threads.
+#[derive(Debug)]
+pub(crate) struct Book {
+    /// Where it is kept, if anywhere.
     path: Option<PathBuf>,
-    state: Mutex<State>,
+    /// Records kept, those used longest ago dropped first.
+    capacity: usize,
+    /// Read when it is needed first.
+    state: OnceLock<Mutex<State>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     known: Records,
     recent: HashMap<Key, Known>,
-    /// The day on which the memo was opened, counted from the Unix epoch.
+    /// The day on which the book was read, counted from the Unix epoch.
     today: u16,
     has_changed: bool,
     /// The file as it was read.
     read_from: Option<Identity>,
 }
 
-/// What tells one version of the memo's file from another.
+/// What tells one version of the file from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Identity {
     device: u64,
@@ -66,9 +65,6 @@ struct Identity {
     size: u64,
     modified: SystemTime,
 }
-
-/// The beginning of the SHA-256 of what a file is known by. Evenly spread, which the search relies on.
-type Key = [u8; KEY_BYTES];
 
 #[derive(Debug, Clone, Copy)]
 struct Known {
@@ -90,58 +86,44 @@ struct Records {
     all: Vec<[u8; RECORD_BYTES]>,
 }
 
-impl DigestMemo {
-    /// A memo that is forgotten at the end.
-    pub fn new() -> Self {
-        Self { path: None, state: Mutex::new(State { today: short_today(), ..State::default() }) }
+impl Book {
+    /// The book in the file `path`, empty if there is none or it cannot be used. Without a path it is forgotten
+    /// at the end.
+    pub(crate) fn new(path: Option<PathBuf>, capacity: usize) -> Self {
+        Self { path, capacity, state: OnceLock::new() }
     }
 
-    /// The memo in the file `path`, empty if there is none or it cannot be used.
-    pub fn open(path: impl Into<PathBuf>) -> Self {
-        let path = path.into();
-        let read = File::open(&path).and_then(|file| {
-            let identity = identity(&file)?;
-            Ok((Records::read(file)?, identity))
-        });
-        let (known, read_from) =
-            read.map_or_else(|_| Default::default(), |(known, from)| (known, Some(from)));
-        let state = State { known, read_from, today: short_today(), ..State::default() };
-        Self { path: Some(path), state: Mutex::new(state) }
-    }
-
-    /// The digests recorded for files in these states. Many are looked up by several threads.
-    pub fn get_all(&self, files: &[&Metadata]) -> Vec<Option<Digest>> {
+    /// The digests under the keys of `items`. Many are looked up by several threads.
+    pub(crate) fn get_all<T: Sync>(
+        &self,
+        items: &[T],
+        key: impl Fn(&T) -> Key + Sync,
+    ) -> Vec<Option<Digest>> {
         let state = &mut *self.state();
-        let found = state.find_all(files);
+        let found = state.find_all(items, &key);
         for place in found.iter().flatten().filter_map(|found| found.place) {
             state.use_today(place);
         }
         found.into_iter().map(|found| found.map(|found| found.digest)).collect()
     }
 
-    /// Records the digest of a file that was in this state before `read_at`, when reading it began, and
-    /// still is. Does nothing if it had changed so shortly before that a further change could hide.
-    pub fn insert(&self, metadata: &Metadata, read_at: SystemTime, digest: Digest) {
-        let since_epoch = read_at.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let latest = metadata.mtime.max(metadata.ctime);
-        let latest = Duration::new(u64::try_from(latest.seconds).unwrap_or(0), latest.nanos.min(999_999_999));
-        if latest + GRAIN > since_epoch {
-            return;
-        }
+    /// Records a digest.
+    pub(crate) fn insert(&self, key: Key, digest: Digest) {
         let state = &mut *self.state();
-        state.recent.insert(key(metadata), Known { digest, day: state.today });
+        state.recent.insert(key, Known { digest, day: state.today });
         state.has_changed = true;
         if state.recent.len() >= MAX_RECENT {
             state.settle();
         }
     }
 
-    /// Writes the memo back to its file, with what others wrote there meanwhile.
+    /// Writes the book back to its file, with what others wrote there meanwhile.
     ///
     /// # Errors
     /// As the file system's. The caller may go on: only time is lost.
-    pub fn save(&self) -> io::Result<()> {
-        let (Some(path), state) = (&self.path, &mut *self.state()) else { return Ok(()) };
+    pub(crate) fn save(&self) -> io::Result<()> {
+        let (Some(path), Some(_)) = (&self.path, self.state.get()) else { return Ok(()) };
+        let state = &mut *self.state();
         if !state.has_changed {
             return Ok(());
         }
@@ -150,9 +132,9 @@ impl DigestMemo {
         if let Ok((identity, file)) = others
             && state.read_from != Some(identity)
         {
-            state.take_over(file);
+            state.take_over(file, self.capacity);
         }
-        state.known.forget_oldest();
+        state.known.forget_oldest(self.capacity);
         aside::write_with(path, |file| state.known.write(file))?;
         state.read_from = File::open(path).and_then(|file| identity(&file)).ok();
         state.has_changed = false;
@@ -160,24 +142,32 @@ impl DigestMemo {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
+        let state = self.state.get_or_init(|| Mutex::new(self.read()));
         // A panic elsewhere leaves nothing half-done in a map of plain values.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self) -> State {
+        let read = || {
+            let file = File::open(self.path.as_ref()?).ok()?;
+            let identity = identity(&file).ok()?;
+            Some((Records::read(file, self.capacity).ok()?, Some(identity)))
+        };
+        let (known, read_from) = read().unwrap_or_default();
+        State { known, read_from, today: short_today(), ..State::default() }
     }
 }
 
-/// As many lookups are worth a thread.
-const LOOKUPS: usize = 1024;
-
 impl State {
     /// Looks keys up, by several threads if there are many.
-    fn find_all(&self, files: &[&Metadata]) -> Vec<Option<Found>> {
-        let threads = thread::available_parallelism().map_or(1, usize::from).min(files.len() / LOOKUPS);
+    fn find_all<T: Sync>(&self, items: &[T], key: &(impl Fn(&T) -> Key + Sync)) -> Vec<Option<Found>> {
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(items.len() / LOOKUPS);
         if threads <= 1 {
-            return self.find_some(files);
+            return self.find_some(items, key);
         }
         thread::scope(|scope| {
-            let chunks = files.chunks(files.len().div_ceil(threads));
-            let threads: Vec<_> = chunks.map(|chunk| scope.spawn(|| self.find_some(chunk))).collect();
+            let chunks = items.chunks(items.len().div_ceil(threads));
+            let threads: Vec<_> = chunks.map(|chunk| scope.spawn(|| self.find_some(chunk, key))).collect();
             let join = |thread: thread::ScopedJoinHandle<'_, _>| -> Vec<_> {
                 thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             };
@@ -185,8 +175,8 @@ impl State {
         })
     }
 
-    fn find_some(&self, files: &[&Metadata]) -> Vec<Option<Found>> {
-        let keys: Vec<Key> = files.iter().map(|metadata| key(metadata)).collect();
+    fn find_some<T>(&self, items: &[T], key: impl Fn(&T) -> Key) -> Vec<Option<Found>> {
+        let keys: Vec<Key> = items.iter().map(key).collect();
         let places = self.known.find_all(&keys);
         let found = |(key, place): (&Key, Option<usize>)| match self.recent.get(key) {
             Some(known) => Some(Found { digest: known.digest, place: None }),
@@ -211,8 +201,8 @@ impl State {
     }
 
     /// Adds the records of a file that another process wrote, unless they are known better.
-    fn take_over(&mut self, file: File) {
-        if let Ok(others) = Records::read(file) {
+    fn take_over(&mut self, file: File, capacity: usize) {
+        if let Ok(others) = Records::read(file, capacity) {
             let known = &mut self.known;
             let keys: Vec<_> = others.all.iter().map(key_of).collect();
             let found = known.find_all(&keys);
@@ -224,8 +214,8 @@ impl State {
 }
 
 impl Records {
-    /// Reads a file that [`DigestMemo::save`] wrote.
-    fn read(mut file: File) -> io::Result<Self> {
+    /// Reads a file that [`Book::save`] wrote.
+    fn read(mut file: File, capacity: usize) -> io::Result<Self> {
         let invalid = || io::Error::from(io::ErrorKind::InvalidData);
         let length = usize::try_from(file.metadata()?.len()).map_err(|_| invalid())?;
         let frame = MAGIC.len() + DIGEST_BYTES;
@@ -233,7 +223,7 @@ impl Records {
         let count = length.ok_or_else(invalid)? / RECORD_BYTES;
         let mut magic = [0; MAGIC.len()];
         file.read_exact(&mut magic)?;
-        if magic != MAGIC || count > MAX_RECORDS {
+        if magic != MAGIC || count > capacity {
             return Err(invalid());
         }
         let mut all = vec![[0; RECORD_BYTES]; count];
@@ -306,8 +296,8 @@ impl Records {
     }
 
     /// Forgets those used longest ago, if there are too many.
-    fn forget_oldest(&mut self) {
-        let Some(surplus) = self.all.len().checked_sub(MAX_RECORDS).filter(|surplus| *surplus > 0) else {
+    fn forget_oldest(&mut self, capacity: usize) {
+        let Some(surplus) = self.all.len().checked_sub(capacity).filter(|surplus| *surplus > 0) else {
             return;
         };
         let mut days: Vec<u16> = self.all.iter().map(|record| decode(record).day).collect();
@@ -322,26 +312,8 @@ impl Records {
     }
 }
 
-/// What a file is known by.
-fn key(metadata: &Metadata) -> Key {
-    let Metadata { device, inode, size, mtime, ctime, .. } = metadata;
-    let mut bytes = [0; 48];
-    let (mtime_nanos, ctime_nanos) = (u64::from(mtime.nanos), u64::from(ctime.nanos));
-    let fields = [
-        *device,
-        *inode,
-        *size,
-        mtime.seconds.cast_unsigned(),
-        ctime.seconds.cast_unsigned(),
-        mtime_nanos << 32 | ctime_nanos,
-    ];
-    for (place, field) in bytes.chunks_exact_mut(8).zip(fields) {
-        place.copy_from_slice(&field.to_le_bytes());
-    }
-    key_of(Digest::of(bytes).as_bytes())
-}
-
-fn key_of<const N: usize>(bytes: &[u8; N]) -> Key {
+/// The beginning of a digest, or of a record.
+pub(crate) fn key_of<const N: usize>(bytes: &[u8; N]) -> Key {
     let mut key = [0; KEY_BYTES];
     key.copy_from_slice(&bytes[..KEY_BYTES]);
     key
@@ -430,12 +402,13 @@ mod tests {
 
     #[test]
     fn those_used_longest_ago_are_forgotten_first() {
-        let count = MAX_RECORDS as u64 + 2;
+        let capacity = 1000;
+        let count = capacity as u64 + 2;
         let mut records = Records::default();
         let day = |number| if number < 3 { 1 } else { 2 };
         records.add((0..count).map(|number| record(number, day(number))).collect::<Vec<_>>().into_iter());
-        records.forget_oldest();
-        assert_eq!(records.all.len(), MAX_RECORDS);
+        records.forget_oldest(capacity);
+        assert_eq!(records.all.len(), capacity);
         assert_eq!(records.all.iter().filter(|record| decode(record).day == 1).count(), 1);
     }
 }

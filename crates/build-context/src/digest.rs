@@ -3,6 +3,9 @@
 //! It covers what a copy would take over: names, kinds, modes, owners, link targets, device numbers,
 //! file capabilities and content. Never times.
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read};
@@ -18,8 +21,9 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::ContextError;
-use crate::memo::DigestMemo;
-use crate::metadata::{self, Kind, Metadata};
+use crate::listing;
+use crate::memo::{self, DigestMemo};
+use crate::metadata::{self, Kind, Metadata, Time};
 use crate::select::{Pick, Selection};
 use crate::trail::Trail;
 use crate::tree::SourceTree;
@@ -30,6 +34,8 @@ const MAX_READERS: usize = 8;
 const BUFFER_BYTES: usize = 256 << 10;
 /// Entries that are in memory at once.
 const BATCH: usize = 8192;
+/// Raised when the digest of an unchanged selection becomes another.
+const STATE_VERSION: u8 = 1;
 /// Stands where the depth of an entry could, before each pick.
 const NEW_PICK: u64 = u64::MAX;
 
@@ -57,10 +63,16 @@ impl Selection {
         relevant: Relevant,
         is_cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<Digest, ContextError> {
+        let state = self.state(relevant);
+        if let Some(digest) = state.and_then(|state| memo.selection(&state)) {
+            return Ok(digest);
+        }
+        let mut is_as_listed = true;
         let mut fields = Fields(Hasher::new());
         fields.number(self.picks.len() as u64);
         self.visit(tree, memo, is_cancelled, &mut |visited| {
             let Visited { pick, entry, content, .. } = visited;
+            is_as_listed &= visited.is_as_listed;
             if entry.depth == 0 {
                 fields.number(NEW_PICK);
                 // A directory's own name does not reach the copy.
@@ -73,7 +85,35 @@ impl Selection {
                 Content::None => {}
             }
         })?;
-        Ok(fields.0.finish())
+        let digest = fields.0.finish();
+        if let Some(state) = state.filter(|_| is_as_listed) {
+            memo.insert_selection(&state, digest);
+        }
+        Ok(digest)
+    }
+
+    /// The digest of all that the walk has found, which is another if anything changes. `None` if a change could
+    /// hide, or if what was found is not kept.
+    fn state(&self, relevant: Relevant) -> Option<Digest> {
+        let mut hasher = Hasher::new();
+        hasher.update([STATE_VERSION, u8::from(relevant.owner), u8::from(relevant.mode)]);
+        let mut last_change = Time::default();
+        for pick in &self.picks {
+            hasher.update((pick.name.len() as u64).to_le_bytes());
+            hasher.update(pick.name.as_bytes());
+            let entries = pick.listing.kept()?;
+            hasher.update((entries.len() as u64).to_le_bytes());
+            for Entry { depth, name, metadata, is_implied } in entries {
+                let mut metadata = *metadata;
+                if metadata.is_directory() {
+                    // What it holds comes next, and its times do not reach the digest.
+                    (metadata.size, metadata.mtime, metadata.ctime) = Default::default();
+                }
+                last_change = last_change.max(memo::last_change(&metadata));
+                listing::add(&mut hasher, *depth, name, &metadata, *is_implied);
+            }
+        }
+        memo::is_settled(last_change, self.begun).then(|| hasher.finish())
     }
 
     /// Calls `visit` for everything selected, with its path in the tree and, for a file or link, the digest
@@ -115,27 +155,30 @@ impl Selection {
                 while batch.len() < BATCH
                     && let Some(entry) = entries.next()?
                 {
-                    batch.push((entry, Digest::of([])));
+                    batch.push((entry, Reading { digest: Digest::of([]), is_as_listed: true }));
                 }
                 let unknown = files.recall(&mut batch, &cursor);
                 if is_cancelled() {
                     return Err(ContextError::Interrupted);
                 }
-                for (index, digest) in files.read_all(&unknown)? {
-                    batch[index].1 = digest;
+                for (index, read) in files.read_all(&unknown)? {
+                    batch[index].1 = read;
                 }
-                for (entry, digest) in &batch {
+                for (entry, Reading { digest, is_as_listed }) in &batch {
                     let path = cursor.enter(entry);
+                    let mut is_as_listed = *is_as_listed;
                     let target;
                     let content = match entry.metadata.kind {
                         Kind::File => Content::File(digest),
                         Kind::Symlink => {
                             target = tree.root().read_link(path).map_err(|error| unreadable(path, error))?;
+                            let now = tree.root().lstat(path).map(|stat| Metadata::of(&stat));
+                            is_as_listed = now.is_ok_and(|now| !now.has_changed_since(&entry.metadata));
                             Content::Link(target.as_os_str().as_bytes())
                         }
                         _ => Content::None,
                     };
-                    visit(Visited { pick, path, entry, content });
+                    visit(Visited { pick, path, entry, content, is_as_listed });
                 }
                 if batch.len() < BATCH {
                     break;
@@ -152,12 +195,28 @@ struct Visited<'a> {
     path: &'a Path,
     entry: &'a Entry,
     content: Content<'a>,
+    /// Whether the content is known to be that of the file as it was listed.
+    is_as_listed: bool,
 }
 
 enum Content<'a> {
     File(&'a Digest),
     Link(&'a [u8]),
     None,
+}
+
+/// What was read of a file.
+struct Reading {
+    digest: Digest,
+    /// Whether the file still was as it was listed.
+    is_as_listed: bool,
+}
+
+/// A file that is to be read: its number in the batch, what it was when it was listed, and where it is.
+struct Unknown {
+    index: usize,
+    listed: Metadata,
+    path: PathBuf,
 }
 
 /// The path of the entry that a loop over a pick's entries is at.
@@ -221,17 +280,17 @@ struct Files<'a> {
 }
 
 impl Files<'_> {
-    /// Fills in the digests that the memo knows, and returns the number and path of each other file. The
-    /// cursor stands before the first entry.
-    fn recall(&self, batch: &mut [(Cow<'_, Entry>, Digest)], cursor: &Cursor) -> Vec<(usize, PathBuf)> {
+    /// Fills in the digests that the memo knows, and returns the other files. The cursor stands before the first
+    /// entry.
+    fn recall(&self, batch: &mut [(Cow<'_, Entry>, Reading)], cursor: &Cursor) -> Vec<Unknown> {
         let metadata = batch.iter().map(|(entry, _)| &entry.metadata);
         let files: Vec<_> = metadata.filter(|metadata| metadata.kind == Kind::File).collect();
         let mut known = self.memo.get_all(&files).into_iter();
         let mut missing = Vec::new();
-        for (index, (entry, digest)) in batch.iter_mut().enumerate() {
+        for (index, (entry, read)) in batch.iter_mut().enumerate() {
             let is_file = entry.metadata.kind == Kind::File;
             match is_file.then(|| known.next().flatten()) {
-                Some(Some(found)) => *digest = found,
+                Some(Some(digest)) => read.digest = digest,
                 Some(None) => missing.push(index),
                 None => {}
             }
@@ -245,27 +304,27 @@ impl Files<'_> {
         for (index, (entry, _)) in batch.iter().enumerate() {
             let path = cursor.enter(entry);
             if missing.next_if_eq(&index).is_some() {
-                unknown.push((index, path.to_owned()));
+                unknown.push(Unknown { index, listed: entry.metadata, path: path.to_owned() });
             }
         }
         unknown
     }
 
-    /// Reads files, several at a time, and returns their digests with the numbers given.
-    fn read_all(&self, files: &[(usize, PathBuf)]) -> Result<Vec<(usize, Digest)>, ContextError> {
+    /// Reads files, several at a time, and returns what was read with their numbers.
+    fn read_all(&self, files: &[Unknown]) -> Result<Vec<(usize, Reading)>, ContextError> {
         let next = AtomicUsize::new(0);
         let read_some = || {
             let mut buffer = vec![0; BUFFER_BYTES];
             let mut digests = Vec::new();
-            while let Some((index, path)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let digest = self.read_one(path, &mut buffer).map_err(|error| {
+            while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let read = self.read_one(file, &mut buffer).map_err(|error| {
                     next.store(files.len(), Ordering::Relaxed);
                     match Errno::from_io_error(&error) {
                         Some(Errno::CANCELED) => ContextError::Interrupted,
-                        _ => unreadable(path, error),
+                        _ => unreadable(&file.path, error),
                     }
                 })?;
-                digests.push((*index, digest));
+                digests.push((file.index, read));
             }
             Ok(digests)
         };
@@ -287,10 +346,10 @@ impl Files<'_> {
     }
 
     /// The digest of a file's content, capabilities and noted device, which the memo then knows.
-    fn read_one(&self, path: &Path, buffer: &mut [u8]) -> io::Result<Digest> {
+    fn read_one(&self, unknown: &Unknown, buffer: &mut [u8]) -> io::Result<Reading> {
         let read_at = SystemTime::now();
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let mut file = File::from(self.tree.root().open_at(path, flags, Mode::empty())?);
+        let mut file = File::from(self.tree.root().open_at(&unknown.path, flags, Mode::empty())?);
         let stat = rustix::fs::fstat(&file)?;
         let before = Metadata::of(&stat);
         let device = DeviceNote::read(&file, &stat)?;
@@ -311,10 +370,11 @@ impl Files<'_> {
         }
         let content = with_attribute(content.finish(), metadata::capabilities(&file)?);
         let digest = with_attribute(content, device.map(|device| device.text()));
-        if Metadata::of(&rustix::fs::fstat(&file)?) == before {
+        let is_unchanged = Metadata::of(&rustix::fs::fstat(&file)?) == before;
+        if is_unchanged {
             self.memo.insert(&before, read_at, digest);
         }
-        Ok(digest)
+        Ok(Reading { digest, is_as_listed: is_unchanged && !before.has_changed_since(&unknown.listed) })
     }
 }
 

@@ -178,7 +178,6 @@ fn from_context_root(pattern: &str) -> String {
     format!("{mark}{relative}")
 }
 
-/// The text of an ignore file, `None` if there is no such file.
 /// The ignore file beside a Dockerfile; links are followed, but what never ends is not read.
 fn read_beside(path: &Path) -> io::Result<Vec<u8>> {
     if !fs::metadata(path)?.is_file() {
@@ -192,6 +191,7 @@ fn read_beside(path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
+/// The text of an ignore file, `None` if there is no such file.
 fn read(path: &Path, content: io::Result<Vec<u8>>) -> Result<Option<String>, ContextError> {
     match content {
         // Bytes that are no UTF-8 become a character that also stands for them in paths.

@@ -11,6 +11,7 @@
 
 mod ahead;
 mod aside;
+mod book;
 mod clean;
 mod context;
 mod digest;

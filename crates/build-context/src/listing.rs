@@ -1,7 +1,7 @@
 //! The entries of one pick: kept in memory where they are few, else found anew each time.
 
 use std::borrow::Cow;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::slice;
@@ -72,7 +72,9 @@ impl<'a> Entries<'a> {
         };
         let entry = walk.next()?;
         match (&entry, hasher.as_mut()) {
-            (Some(entry), Some(hasher)) => add(hasher, entry),
+            (Some(Entry { depth, name, metadata, is_implied }), Some(hasher)) => {
+                add(hasher, *depth, name, metadata, *is_implied);
+            }
             (None, _) => {
                 if let Some(hasher) = hasher.take() {
                     let digest = hasher.finish();
@@ -117,6 +119,14 @@ impl Listing {
         Ok(Self::Kept(entries))
     }
 
+    /// The entries, if they are kept.
+    pub fn kept(&self) -> Option<&[Entry]> {
+        match self {
+            Self::Kept(entries) => Some(entries),
+            Self::Walked { .. } => None,
+        }
+    }
+
     /// Metadata of the file or directory itself.
     pub fn metadata(&self) -> &Metadata {
         match self {
@@ -131,26 +141,28 @@ impl Listing {
     }
 }
 
-/// Everything by which a change of an entry shows.
-fn add(hasher: &mut Hasher, entry: &Entry) {
-    let Entry { depth, name, metadata, is_implied } = entry;
-    let Metadata { kind, mode, uid, gid, size, mtime, ctime, device, inode, .. } = metadata;
+/// Adds everything by which a change of an entry shows.
+pub(crate) fn add(hasher: &mut Hasher, depth: usize, name: &OsStr, metadata: &Metadata, is_implied: bool) {
+    let Metadata { kind, mode, uid, gid, size, mtime, ctime, device, inode, special, .. } = metadata;
     let numbers = [
-        *depth as u64,
+        depth as u64,
         name.len() as u64,
-        u64::from(*is_implied) << 8 | u64::from(kind.letter()),
+        u64::from(is_implied) << 8 | u64::from(kind.letter()),
         u64::from(*mode),
         u64::from(*uid) << 32 | u64::from(*gid),
         *size,
         *device,
         *inode,
+        *special,
         mtime.seconds.cast_unsigned(),
         ctime.seconds.cast_unsigned(),
         u64::from(mtime.nanos) << 32 | u64::from(ctime.nanos),
     ];
-    for number in numbers {
-        hasher.update(number.to_le_bytes());
+    let mut bytes = [[0; 8]; 12];
+    for (place, number) in bytes.iter_mut().zip(numbers) {
+        *place = number.to_le_bytes();
     }
+    hasher.update(bytes.as_flattened());
     hasher.update(name.as_bytes());
 }
 

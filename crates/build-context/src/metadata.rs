@@ -33,7 +33,7 @@ pub struct Metadata {
 }
 
 /// A moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time {
     /// Since the Unix epoch.
     pub seconds: i64,
@@ -79,6 +79,15 @@ impl Metadata {
             links: stat.st_nlink as u64,
             special: stat.st_rdev as u64,
         }
+    }
+
+    /// Whether the file, or another in its place, may have changed since it was as `before` says.
+    pub fn has_changed_since(&self, before: &Self) -> bool {
+        let state = |metadata: &Self| {
+            let Self { device, inode, size, mtime, ctime, .. } = *metadata;
+            (device, inode, size, mtime, ctime)
+        };
+        state(self) != state(before)
     }
 
     /// Whether this is a directory.

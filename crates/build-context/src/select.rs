@@ -8,6 +8,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustix::fs::{self, AtFlags, Mode, OFlags};
 
@@ -43,6 +44,8 @@ pub struct Selection {
     /// One for each path that the pattern matches, sorted; none if its wildcards match nothing.
     pub picks: Vec<Pick>,
     pub(crate) filter: Filter,
+    /// Before anything was looked at.
+    pub(crate) begun: SystemTime,
 }
 
 /// One path that a pattern matches.
@@ -79,6 +82,7 @@ pub(crate) fn select_keeping(
     selector: &Selector<'_>,
     mut room: usize,
 ) -> Result<Selection, ContextError> {
+    let begun = SystemTime::now();
     let (start, below) =
         if selector.parents { split_pivot(selector.pattern) } else { (selector.pattern, "") };
     let below = clean::from_root(below);
@@ -97,7 +101,7 @@ pub(crate) fn select_keeping(
     if is_missing && !has_wildcards(selector.pattern) {
         return Err(not_found(tree, selector.pattern, &clean::from_root(&format!("{start}/{below}"))));
     }
-    Ok(Selection { picks, filter })
+    Ok(Selection { picks, filter, begun })
 }
 
 /// The parts of a `--parents` source before and after the point where kept parents begin.

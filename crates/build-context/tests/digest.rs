@@ -131,6 +131,11 @@ fn settled(folder: &TempDir, name: &str) -> Metadata {
     Metadata::of(&rustix::fs::stat(folder.path().join(name)).unwrap())
 }
 
+/// A memo of files alone.
+fn open(path: &Path) -> DigestMemo {
+    DigestMemo::open(path, path.with_extension("selections"))
+}
+
 fn later() -> SystemTime {
     SystemTime::now() + Duration::from_secs(60)
 }
@@ -167,13 +172,13 @@ fn a_memo_is_kept_in_its_file() {
     let folder = folder(&["a", "b"]);
     let path = folder.path().join("memo");
     let (a, b) = (settled(&folder, "a"), settled(&folder, "b"));
-    let first = DigestMemo::open(&path);
-    let second = DigestMemo::open(&path);
+    let first = open(&path);
+    let second = open(&path);
     first.insert(&a, later(), Digest::of("a"));
     second.insert(&b, later(), Digest::of("b"));
     first.save().unwrap();
     second.save().unwrap();
-    let both = DigestMemo::open(&path);
+    let both = open(&path);
     assert_eq!(
         (both.get_all(&[&a])[0], both.get_all(&[&b])[0]),
         (Some(Digest::of("a")), Some(Digest::of("b")))
@@ -187,7 +192,7 @@ fn a_damaged_memo_counts_as_empty() {
     let folder = folder(&["a"]);
     let path = folder.path().join("memo");
     let state = settled(&folder, "a");
-    let memo = DigestMemo::open(&path);
+    let memo = open(&path);
     memo.insert(&state, later(), Digest::of("a"));
     memo.save().unwrap();
     let good = fs::read(&path).unwrap();
@@ -195,12 +200,12 @@ fn a_damaged_memo_counts_as_empty() {
         let mut bad = good.clone();
         bad[index] ^= 0x10;
         fs::write(&path, &bad).unwrap();
-        assert_eq!(DigestMemo::open(&path).get_all(&[&state])[0], None, "byte {index}");
+        assert_eq!(open(&path).get_all(&[&state])[0], None, "byte {index}");
         fs::write(&path, &good[..index]).unwrap();
-        assert_eq!(DigestMemo::open(&path).get_all(&[&state])[0], None, "{index} bytes");
+        assert_eq!(open(&path).get_all(&[&state])[0], None, "{index} bytes");
     }
     // It is replaced by the next that is saved.
-    let memo = DigestMemo::open(&path);
+    let memo = open(&path);
     memo.insert(&state, later(), Digest::of("a"));
     memo.save().unwrap();
     assert_eq!(fs::read(&path).unwrap(), good);

@@ -74,7 +74,10 @@ impl<'a> Contexts<'a> {
 
     /// What is remembered of files' contents.
     pub fn memo(&self) -> &DigestMemo {
-        self.memo.get_or_init(|| DigestMemo::open(self.store.root().join("context-digests")))
+        self.memo.get_or_init(|| {
+            let in_store = |name| self.store.root().join(name);
+            DigestMemo::open(in_store("context-digests"), in_store("selection-digests"))
+        })
     }
 
     /// What is remembered of URLs.

@@ -9,7 +9,7 @@ use super::{Dice, Tried};
 use crate::command::{Failure, command};
 
 /// Where a store has files of each kind.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 15] = [
     "version",
     "marks",
     "snapshots",
@@ -19,6 +19,7 @@ const KINDS: [&str; 14] = [
     "names",
     "cache",
     "context-digests",
+    "selection-digests",
     "builds",
     "logs",
     "file-lists",

@@ -13,7 +13,7 @@ use lbuild_oci::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::aside;
-use crate::memo::today;
+use crate::book::today;
 
 /// URLs kept, those seen longest ago dropped first.
 const MAX_URLS: usize = 10_000;

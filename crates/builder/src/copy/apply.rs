@@ -108,7 +108,7 @@ impl<'a> Copier<'a> {
         let file = File::from(file.map_err(unreadable)?);
         let is_unpacked = self.unpack_open(file.try_clone().map_err(unreadable)?, pattern, &pick.path)?;
         let after = fs::fstat(&file).map_err(|error| unreadable(error.into()))?;
-        if is_unpacked && has_changed(pick.metadata(), &Metadata::of(&after)) {
+        if is_unpacked && Metadata::of(&after).has_changed_since(pick.metadata()) {
             self.report.changed.push(pick.path.clone());
         }
         Ok(is_unpacked)
@@ -266,12 +266,6 @@ impl<'a> Copier<'a> {
             .map_err(|source| CopyError::Archive { name: name.to_owned(), source })?;
         Ok(true)
     }
-}
-
-/// Whether a file may have changed since it was listed.
-pub(super) fn has_changed(then: &Metadata, now: &Metadata) -> bool {
-    let state = |metadata: &Metadata| (metadata.inode, metadata.size, metadata.mtime, metadata.ctime);
-    state(then) != state(now)
 }
 
 /// What it means that a source cannot be opened.

@@ -13,7 +13,7 @@ use lbuild_build_context::{Entry, Kind, Metadata, Pick, Selection, SourceTree, c
 use lbuild_confined::Descent;
 use rustix::fs::{self, Mode, OFlags};
 
-use super::apply::{Copier, has_changed, not_opened};
+use super::apply::{Copier, not_opened};
 use super::error::CopyError;
 use super::node::{self, Node};
 
@@ -217,7 +217,7 @@ impl Copier<'_> {
         let capabilities = capabilities(&from).map_err(|error| not_opened(source.path, error))?;
         node::set_attributes(&to, self.attributes(source.metadata), capabilities.as_deref(), node.path)?;
         let after = fs::fstat(&from).map_err(unreadable)?;
-        if has_changed(source.metadata, &Metadata::of(&after)) {
+        if Metadata::of(&after).has_changed_since(source.metadata) {
             self.report.changed.push(source.path.to_owned());
         }
         Ok(())
