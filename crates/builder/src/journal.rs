@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufWriter, Write};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use lbuild_layer_store::{BuildName, CacheMiss, LogWriter, Store, StoreError};
-use lbuild_oci::{ChainId, DiffId, Digest, json};
+use lbuild_oci::{ChainId, DiffId, Digest, json, lock};
 
 use crate::copy::CopyError;
 use crate::event::{BuildEvent, PlannedStep, StepId};
@@ -305,8 +305,4 @@ fn not_reached(step: &PlannedStep) -> StepReport {
 /// What identifies a stack of layers.
 fn identity(layers: &[DiffId]) -> String {
     ChainId::of(layers).map_or_else(|| "nothing".to_owned(), |chain| chain.to_string())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,8 @@
 //! Things that threads wait for: a stage's result, and a permit to work.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use lbuild_oci::lock;
 
 /// A value that is set once and that others wait for.
 #[derive(Debug)]
@@ -66,11 +68,6 @@ impl Drop for Permit<'_> {
         *lock(&self.0.free) += 1;
         self.0.returned.notify_one();
     }
-}
-
-/// The values here are whole at every moment, so a panic elsewhere does not spoil them.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

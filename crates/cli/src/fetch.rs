@@ -1,12 +1,12 @@
 //! Fetches layers that the store knows and does not have, from where they are.
 
 use std::io::{self, Read};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use lbuild_builder::Cancel;
 use lbuild_layer_store::{Blob, Fetcher};
-use lbuild_oci::Reference;
+use lbuild_oci::{Reference, lock};
 use lbuild_registry::Client;
 use lbuild_shared_cache::{Folder, Storage};
 
@@ -118,11 +118,6 @@ impl<R: Read> Read for Told<R> {
         }
         Ok(count)
     }
-}
-
-/// What is locked here is whole at every moment.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::{Condvar, Mutex};
 
-use crate::snapshots::lock;
+use lbuild_oci::lock;
 
 /// How far the file is.
 #[derive(Debug, Default)]

@@ -5,10 +5,9 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-use lbuild_oci::{Digest, HasherBeside};
+use lbuild_oci::{Digest, HasherBeside, lock};
 
 use crate::error::OnPath;
-use crate::snapshots::lock;
 use crate::{Store, StoreError};
 
 const BUFFER_BYTES: usize = 128 << 10;

@@ -1,11 +1,10 @@
 //! What the builder remembers of steps: opaque records by key.
 
-use lbuild_oci::{DiffId, Digest};
+use lbuild_oci::{DiffId, Digest, lock};
 use serde::{Deserialize, Serialize};
 
 use crate::layout::Layout;
 use crate::record;
-use crate::snapshots::lock;
 use crate::staging::Staging;
 use crate::{Store, StoreError};
 

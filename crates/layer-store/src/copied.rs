@@ -15,12 +15,12 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use lbuild_archive::EntryKind;
+use lbuild_oci::lock;
 use rustix::fs::{self, AtFlags, FileType, Stat};
 use rustix::io::Errno;
 
 use crate::below::lower_stat;
 use crate::error::OnPath;
-use crate::snapshots::lock;
 use crate::staging::{Scratch, Staging};
 use crate::union::{self, Directories, How, Identity, copy_entry, unite};
 use crate::whiteout::Marks;

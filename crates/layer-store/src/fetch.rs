@@ -9,12 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lbuild_archive::Limits as ArchiveLimits;
-use lbuild_oci::{DiffId, MediaType};
+use lbuild_oci::{DiffId, MediaType, lock};
 
 use crate::layer::{FOREIGN_BYTES, FOREIGN_RATIO};
 use crate::receive::Incoming;
 use crate::rise::Place;
-use crate::snapshots::lock;
 use crate::{Blob, Layer, Store, StoreError};
 
 /// Layers that are fetched at the same time.

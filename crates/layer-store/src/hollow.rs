@@ -17,11 +17,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use lbuild_oci::{ChainId, DiffId, Digest, Hasher};
+use lbuild_oci::{ChainId, DiffId, Digest, Hasher, lock};
 use rustix::fs::{Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::snapshots::lock;
 use crate::{ActiveSnapshot, Store, StoreError, content};
 
 /// The extended attribute of a hollow file.

@@ -5,13 +5,12 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use lbuild_archive::{ArchiveError, Limits, Reader};
-use lbuild_oci::{ChainId, DiffId, Digest, HasherBeside, MediaType};
+use lbuild_oci::{ChainId, DiffId, Digest, HasherBeside, MediaType, lock};
 use serde::{Deserialize, Serialize};
 
 use crate::error::OnPath;
 use crate::pack::{self, ListSink, TarSink};
 use crate::seal::{self, Sink};
-use crate::snapshots::lock;
 use crate::{Store, StoreError, directory};
 
 /// Places that are kept for one layer.

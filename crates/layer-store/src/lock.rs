@@ -14,11 +14,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use lbuild_oci::Digest;
+use lbuild_oci::{Digest, lock};
 
 use crate::StoreError;
 use crate::error::OnPath;
-use crate::snapshots::lock;
 
 /// How long whoever takes names away waits for those who look something up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);

@@ -9,14 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lbuild_oci::Digest;
+use lbuild_oci::{Digest, lock};
 
 use crate::error::OnPath;
 use crate::inventory::{Inventory, Part};
 use crate::lock::PATIENCE;
 use crate::prune_plan::{Kind, Plan};
 use crate::sizes::Sizes;
-use crate::snapshots::lock;
 use crate::staging::Staging;
 use crate::{Store, StoreError, usage};
 

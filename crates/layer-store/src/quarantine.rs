@@ -6,12 +6,11 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use lbuild_oci::{ChainId, DiffId};
+use lbuild_oci::{ChainId, DiffId, lock};
 
 use crate::error::OnPath;
 use crate::image::file_names;
 use crate::inventory::Inventory;
-use crate::snapshots::lock;
 use crate::{Store, StoreError, record, staging};
 
 /// A damaged file or tree that was moved to the store's `quarantine/`.

@@ -13,12 +13,11 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 
 use lbuild_confined::Root;
-use lbuild_oci::{ChainId, DiffId};
+use lbuild_oci::{ChainId, DiffId, lock};
 use rustix::fs::Stat;
 
 use crate::ground::Beneath;
 use crate::hollow::Depth;
-use crate::snapshots::lock;
 use crate::staging::Scratch;
 use crate::step_lock::StepLock;
 use crate::{Ownership, Store, StoreError};

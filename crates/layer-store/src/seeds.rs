@@ -12,12 +12,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lbuild_archive::{EntryKind, Header};
-use lbuild_oci::{ChainId, DiffId};
+use lbuild_oci::{ChainId, DiffId, lock};
 use rustix::fs::{self, AtFlags, FileType, OFlags};
 
 use crate::error::OnPath;
 use crate::hollow::Depth;
-use crate::snapshots::lock;
 use crate::whiteout::Marks;
 use crate::{Store, StoreError, content, directory};
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use lbuild_confined::Root;
-use lbuild_oci::{ChainId, DiffId};
+use lbuild_oci::{ChainId, DiffId, lock};
 use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
@@ -17,7 +17,7 @@ use crate::error::OnPath;
 use crate::hollow::{Depth, Token};
 use crate::overlay::{Lower, MAX_LOWERS, Overlay};
 use crate::pack::{Packed, TarSink};
-use crate::snapshots::{Known, lock};
+use crate::snapshots::Known;
 use crate::staging::Staging;
 use crate::workspace::{Finished, Workspace};
 use crate::{Layer, Ownership, Store, StoreError, directory, noted, seal};

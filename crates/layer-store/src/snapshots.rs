@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
-use lbuild_oci::{ChainId, DiffId};
+use lbuild_oci::{ChainId, DiffId, lock};
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
@@ -126,9 +126,4 @@ impl Snapshots {
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<ChainId, PathBuf>> {
         self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Locks a mutex whose content is valid also where a thread panicked.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

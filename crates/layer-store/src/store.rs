@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use lbuild_archive::Limits as ArchiveLimits;
-use lbuild_oci::{ChainId, DiffId, Digest};
+use lbuild_oci::{ChainId, DiffId, Digest, lock};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cache::CacheRecord;
@@ -18,7 +18,7 @@ use crate::hollow::Hollow;
 use crate::layout::Layout;
 use crate::lock::{Looking, StoreLock};
 use crate::overlay::{Lower, Overlay};
-use crate::snapshots::{Snapshots, lock};
+use crate::snapshots::Snapshots;
 use crate::staging::Staging;
 use crate::whiteout::Marks;
 use crate::{Damage, Layer, StoreError, directory, format, record, step_lock};

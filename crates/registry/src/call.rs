@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::time::Duration;
 
+use lbuild_oci::lock;
 use ureq::http::request::Builder;
 use ureq::http::{Method, Request, Response};
 use ureq::{Agent, AsSendBody, Body, SendBody};
@@ -13,7 +14,7 @@ use crate::answer::{Answer, challenge_in};
 use crate::challenge::Challenge;
 use crate::client::Client;
 use crate::credentials::Credentials;
-use crate::host::{Host, lock};
+use crate::host::Host;
 use crate::token::{Scope, Token, basic};
 use crate::url::{Scheme, Url};
 

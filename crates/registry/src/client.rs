@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lbuild_oci::Reference;
+use lbuild_oci::{Reference, lock};
 use ureq::Agent;
 
 use crate::agent::{self, Reach};
@@ -14,7 +14,7 @@ use crate::config::Configuration;
 use crate::credentials::{self, Credentials};
 use crate::endpoint::Endpoint;
 use crate::environment::Environment;
-use crate::host::{Host, lock};
+use crate::host::Host;
 use crate::repository::Repository;
 use crate::retry::{Patience, Pauses};
 use crate::url::Url;

@@ -1,9 +1,10 @@
 //! A registry that was reached: how it is spoken to, and what it wants to see.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
+use lbuild_oci::lock;
 use ureq::Agent;
 use ureq::http::Method;
 
@@ -100,9 +101,4 @@ impl Host {
     pub fn challenge(&self) -> Option<Challenge> {
         lock(&self.challenge).clone()
     }
-}
-
-/// Locks what no panic leaves half done.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
-use lbuild_oci::{Digest, Reference};
+use lbuild_oci::{Digest, Reference, lock};
 use serde::Deserialize;
 use ureq::http::Method;
 
@@ -11,7 +11,7 @@ use crate::RegistryError;
 use crate::call::Call;
 use crate::client::Client;
 use crate::endpoint::Endpoint;
-use crate::host::{Host, lock};
+use crate::host::Host;
 use crate::token::Scope;
 
 /// Bytes of one page of a list of tags.

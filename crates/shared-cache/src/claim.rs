@@ -10,9 +10,8 @@ use std::sync::Mutex;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use lbuild_oci::Digest;
+use lbuild_oci::{Digest, lock};
 
-use crate::lock::lock;
 use crate::{CacheError, Namespace, Storage, document};
 
 /// How often an owner renews its claims.

@@ -21,7 +21,6 @@ mod error;
 mod folder;
 mod image;
 mod inline;
-mod lock;
 mod namespace;
 mod prune;
 mod registry;

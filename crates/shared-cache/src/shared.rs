@@ -5,12 +5,11 @@ use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use lbuild_oci::{DiffId, Digest};
+use lbuild_oci::{DiffId, Digest, lock};
 
 use crate::claim::Claims;
 use crate::document::{Found, read_record};
 use crate::image::Unusable;
-use crate::lock::lock;
 use crate::writer::Queue;
 use crate::{CacheError, CarryingImage, Claim, Claimed, Namespace, Storage};
 

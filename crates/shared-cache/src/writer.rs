@@ -6,11 +6,10 @@ use std::time::Instant;
 
 use lbuild_exporter::{Compression, compress_layer};
 use lbuild_layer_store::{Blob, Store};
-use lbuild_oci::{DiffId, Digest};
+use lbuild_oci::{DiffId, Digest, lock};
 
 use crate::claim::RENEWAL;
 use crate::document::{of_record, read_record};
-use crate::lock::lock;
 use crate::shared::text;
 use crate::{CacheError, Claim, SharedCache, Target};
 
