@@ -49,8 +49,25 @@ pub struct Outcome {
     pub not_run: Vec<String>,
 }
 
-/// Tries everything and prints what came of it.
-pub fn run(lbuild: PathBuf, amount: Amount) -> Result<Outcome, Failure> {
+/// A kind of faults by its name, and how it is tried.
+type Kind = (&'static str, fn(&Bed, &Amount) -> Result<Tried, Failure>);
+
+const KINDS: [Kind; 6] = [
+    ("kills", |bed, amount| kills::try_all(bed, amount.kills)),
+    ("disks", |bed, amount| Ok(full_disk::try_disks(bed, amount.full_disks))),
+    ("quotas", |bed, amount| Ok(full_disk::try_quotas(bed, amount.full_disks))),
+    ("damage", |bed, amount| damage::try_all(bed, amount.bits)),
+    ("power", |bed, amount| Ok(power::try_all(bed, amount.power_cuts))),
+    ("crowd", |bed, amount| crowd::try_all(bed, amount.crowd)),
+];
+
+/// Tries the kinds of faults that are named, or all if none is, and prints what came of it.
+pub fn run(lbuild: PathBuf, amount: Amount, kinds: &[&str]) -> Result<Outcome, Failure> {
+    let is_known = |name: &&&str| KINDS.iter().any(|(known, _)| known == *name);
+    if let Some(unknown) = kinds.iter().find(|name| !is_known(name)) {
+        let known = KINDS.map(|(name, _)| name).join(", ");
+        return Err(Failure(format!("there are no faults {unknown:?}; there are {known}")));
+    }
     packages::ensure(&packages::FAULTS)?;
     let bed = Bed::new(lbuild)?;
     let mut outcome = Outcome { counts: Counts::default(), not_run: Vec::new() };
@@ -59,12 +76,11 @@ pub fn run(lbuild: PathBuf, amount: Amount) -> Result<Outcome, Failure> {
         outcome.counts += Counts { passed: tried.held, failed: tried.broken.len() };
         outcome.not_run.extend(tried.not_run.iter().map(|reason| format!("{}: {reason}", tried.what)));
     };
-    done(kills::try_all(&bed, amount.kills)?);
-    done(full_disk::try_disks(&bed, amount.full_disks));
-    done(full_disk::try_quotas(&bed, amount.full_disks));
-    done(damage::try_all(&bed, amount.bits)?);
-    done(power::try_all(&bed, amount.power_cuts));
-    done(crowd::try_all(&bed, amount.crowd)?);
+    for (name, try_all) in KINDS {
+        if kinds.is_empty() || kinds.contains(&name) {
+            done(try_all(&bed, &amount)?);
+        }
+    }
     Ok(outcome)
 }
 

@@ -84,10 +84,10 @@ Usage:
       Carry out the attacks on lbuild, as root and without, and print a line for
       each row of them: where it held. Fails unless every row held.
 
-  cargo xtask faults [--kills=N] [--short]
+  cargo xtask faults [--kills=N] [--short] [KIND...]
       Kill builds, fill disks, flip bits, cut the power and crowd one store;
       the next build must be right each time. About half an hour; --short, about
-      a minute. Needs root.
+      a minute. KIND is kills, disks, quotas, damage, power or crowd. Needs root.
 
   cargo xtask scale
       Eight builders, each with its own store and network namespace, build the
@@ -145,8 +145,8 @@ fn dispatch(arguments: &[String]) -> Result<bool, Failure> {
         }
         "threats" => threats::run(rest),
         "faults" => {
-            let amount = faults_amount(rest)?;
-            faults::run(workspace::lbuild()?, amount).map(|outcome| outcome.counts.is_success())
+            let (amount, kinds) = faults_amount(rest)?;
+            faults::run(workspace::lbuild()?, amount, &kinds).map(|outcome| outcome.counts.is_success())
         }
         "scale" => scale::simulate(),
         "deny" => deny::check().map(|()| true),
@@ -158,17 +158,23 @@ fn dispatch(arguments: &[String]) -> Result<bool, Failure> {
     }
 }
 
-/// How much `faults` is to do.
-fn faults_amount(arguments: &[String]) -> Result<faults::Amount, Failure> {
-    match arguments {
-        [] => Ok(faults::Amount::full(600)),
-        [argument] if argument == "--short" => Ok(faults::Amount::short()),
-        [argument] => match argument.strip_prefix("--kills=").and_then(|number| number.parse().ok()) {
-            Some(kills) => Ok(faults::Amount::full(kills)),
-            None => Err(Failure(format!("unknown argument {argument:?}\n\n{USAGE}"))),
-        },
-        _ => Err(Failure(format!("too many arguments\n\n{USAGE}"))),
+/// How much `faults` is to do, and of what.
+fn faults_amount(arguments: &[String]) -> Result<(faults::Amount, Vec<&str>), Failure> {
+    let mut amount = faults::Amount::full(600);
+    let mut kinds = Vec::new();
+    for argument in arguments {
+        if argument == "--short" {
+            amount = faults::Amount::short();
+        } else if let Some(number) = argument.strip_prefix("--kills=") {
+            let kills = number.parse().map_err(Failure::of(format!("{number:?} is no number of kills")))?;
+            amount = faults::Amount::full(kills);
+        } else if argument.starts_with('-') {
+            return Err(Failure(format!("unknown argument {argument:?}\n\n{USAGE}")));
+        } else {
+            kinds.push(argument.as_str());
+        }
     }
+    Ok((amount, kinds))
 }
 
 /// Whether `name` was given; any other argument is a failure.
