@@ -161,6 +161,9 @@ fn solve(build: Build<'_>) -> Result<BuildOutcome, BuildError> {
         let cached = solved.as_ref().map_or(0, |solved| solved.cached);
         let finished = solved.and_then(|solved| {
             shared::check_layers(store, &solved.state.layers)?;
+            if request.verifies_layers {
+                event::timed(build.events, None, "verify", || shared::verify_layers(store, &solved.state))?;
+            }
             if request.needs_layers {
                 event::timed(build.events, None, "fetch", || store.fetch_layers(&solved.state.layers))?;
             }

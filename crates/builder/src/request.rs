@@ -56,6 +56,9 @@ pub struct BuildRequest {
     pub shared_cache: Option<Arc<SharedCache>>,
     /// Whether the image carries the results of its steps (`--cache-to=type=inline`).
     pub carries_cache: bool,
+    /// Whether layers of steps that others made are read and checked, also where nothing needs them
+    /// (`--cache-from=…,verify=true`).
+    pub verifies_layers: bool,
     /// Whether the image's layers must be here in the end, and not only known by where they are.
     pub needs_layers: bool,
 }
@@ -206,6 +209,7 @@ impl BuildRequest {
             keep_builds: KeepBuilds::default(),
             shared_cache: None,
             carries_cache: false,
+            verifies_layers: false,
             needs_layers: false,
         }
     }

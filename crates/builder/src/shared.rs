@@ -16,6 +16,7 @@ use crate::latch::Permit;
 use crate::listing::Listings;
 use crate::plan::{Base, Plan};
 use crate::solve::{Solver, StepPlace};
+use crate::state::StageState;
 
 /// Between two looks for a record that another machine is making; it grows from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -132,6 +133,21 @@ pub(crate) fn find(
 pub(crate) fn check_layers(store: &Store, layers: &[DiffId]) -> Result<(), StoreError> {
     for layer in layers {
         store.layer(layer)?.ok_or(StoreError::UnknownLayer(*layer))?;
+    }
+    Ok(())
+}
+
+/// Reads the layers of a stage's own steps that were not made here, and checks that they are those that the
+/// records name.
+///
+/// # Errors
+/// [`StoreError::Lost`] for one that is not.
+pub(crate) fn verify_layers(store: &Store, state: &StageState) -> Result<(), StoreError> {
+    for layer in state.steps.iter().filter_map(|step| step.layer) {
+        let is_from_elsewhere = store.layer(&layer.diff_id)?.is_some_and(|layer| !layer.sources.is_empty());
+        if is_from_elsewhere {
+            store.write_layer_tar(&layer.diff_id, &mut std::io::sink())?;
+        }
     }
     Ok(())
 }

@@ -102,6 +102,12 @@ pub fn help(error: &(dyn Error + 'static)) -> Option<String> {
     while let Some(error) = cause {
         let found = match (error.downcast_ref::<ImportError>(), error.downcast_ref::<ExportError>()) {
             (Some(ImportError::Registry(found)), _) | (_, Some(ExportError::Registry(found))) => Some(found),
+            (_, Some(ExportError::WrongLength { .. })) => {
+                return Some(
+                    "a shared cache says so; with --cache-from=…,verify=true, or with --no-cache, the step runs again"
+                        .to_owned(),
+                );
+            }
             (Some(ImportError::Foreign { .. }), _) => {
                 return Some("`lbuild pull --allow-foreign-layers` fetches it from there".to_owned());
             }

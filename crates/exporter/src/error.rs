@@ -86,6 +86,20 @@ pub enum ExportError {
         /// The blob.
         blob: Digest,
     },
+    /// A registry has a blob under the digest that a layer should be, which that cannot be.
+    #[error(
+        "layer {layer} should be the {told} bytes of blob {blob}, and the registry has {found} bytes there"
+    )]
+    WrongLength {
+        /// The layer.
+        layer: DiffId,
+        /// The blob.
+        blob: Digest,
+        /// Bytes that whoever named the blob told of.
+        told: u64,
+        /// Bytes that the registry tells of.
+        found: u64,
+    },
     /// The folder has other things in it than an OCI layout.
     #[error("{path} is not empty and no OCI layout; give an empty or new folder")]
     NotALayout {

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Read, Seek, Write};
 
 use lbuild_layer_store::{BlobOrigin, Layer, Store};
 use lbuild_oci::{DiffId, Digest, Hasher, json};
-use lbuild_registry::{Mounted, RegistryError, Repository, Upload};
+use lbuild_registry::{FoundBlob, Mounted, RegistryError, Repository, Upload};
 use serde_json::json;
 
 use crate::encoder::Encoder;
@@ -61,7 +61,10 @@ impl LayerPush<'_> {
     fn push_blob(&self, descriptor: Descriptor, diff_id: &DiffId) -> Result<PushedLayer, ExportError> {
         let digest = descriptor.digest;
         let upload = match self.look(&digest)? {
-            Found::Way(way) => return Ok(PushedLayer { descriptor, way }),
+            Found::Way(way, blob) => {
+                self.check_length(&descriptor, diff_id, blob)?;
+                return Ok(PushedLayer { descriptor, way });
+            }
             Found::Upload(upload) => upload,
         };
         let mut missing = None;
@@ -89,7 +92,7 @@ impl LayerPush<'_> {
         let upload = match self.known(layer) {
             None => Box::new(self.repository.upload()?),
             Some(descriptor) => match self.look(&descriptor.digest)? {
-                Found::Way(way) => return Ok(PushedLayer { descriptor, way }),
+                Found::Way(way, _) => return Ok(PushedLayer { descriptor, way }),
                 Found::Upload(upload) => upload,
             },
         };
@@ -125,8 +128,8 @@ impl LayerPush<'_> {
 
     /// Whether the repository has a blob, or can take it from another one of its registry.
     fn look(&self, digest: &Digest) -> Result<Found, ExportError> {
-        if self.repository.has_blob(digest)? {
-            return Ok(Found::Way(Way::WasThere));
+        if let Some(blob) = self.repository.find_blob(digest)? {
+            return Ok(Found::Way(Way::WasThere, Some(blob)));
         }
         let origins = self.store.blob_origins(digest);
         let origin = origins.iter().find(|origin| {
@@ -134,8 +137,33 @@ impl LayerPush<'_> {
         });
         let Some(origin) = origin else { return Ok(Found::Upload(Box::new(self.repository.upload()?))) };
         match self.repository.mount(digest, &origin.repository)? {
-            Mounted::Done => Ok(Found::Way(Way::Mounted)),
+            Mounted::Done => Ok(Found::Way(Way::Mounted, None)),
             Mounted::Upload(upload) => Ok(Found::Upload(upload)),
+        }
+    }
+
+    /// What is said of a layer whose bytes were never here may be wrong. Its digest stands for its bytes, so what
+    /// can be seen without them is their number.
+    fn check_length(
+        &self,
+        descriptor: &Descriptor,
+        diff_id: &DiffId,
+        blob: Option<FoundBlob>,
+    ) -> Result<(), ExportError> {
+        let is_here = self.store.has_layer_here(diff_id).map_err(|source| self.store_error(source))?;
+        if is_here {
+            return Ok(());
+        }
+        let blob = match blob {
+            Some(blob) => Some(blob),
+            None => self.repository.find_blob(&descriptor.digest)?,
+        };
+        match blob.and_then(|blob| blob.size).filter(|size| *size != descriptor.size) {
+            None => Ok(()),
+            Some(found) => {
+                let (layer, blob, told) = (*diff_id, descriptor.digest, descriptor.size);
+                Err(ExportError::WrongLength { layer, blob, told, found })
+            }
         }
     }
 
@@ -168,7 +196,8 @@ impl LayerPush<'_> {
 }
 
 enum Found {
-    Way(Way),
+    /// It is there by now; with what the registry said of it.
+    Way(Way, Option<FoundBlob>),
     Upload(Box<Upload>),
 }
 

@@ -59,6 +59,14 @@ impl Repository {
     /// # Errors
     /// [`RegistryError`].
     pub fn has_blob(&self, digest: &Digest) -> Result<bool, RegistryError> {
+        Ok(self.find_blob(digest)?.is_some())
+    }
+
+    /// What the registry itself says of a blob; `None` if it has none, mirrors are not asked.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub fn find_blob(&self, digest: &Digest) -> Result<Option<FoundBlob>, RegistryError> {
         let home = self.home();
         let host = self.client.host(home)?;
         let what = blob_name(self.name(), digest);
@@ -69,11 +77,21 @@ impl Repository {
             call.send(&self.client, &host)?.expect(&what, &[200])
         });
         match found {
-            Ok(_) => Ok(true),
-            Err(error) if error.is_not_found() => Ok(false),
+            Ok(answer) => {
+                let size = answer.header("content-length").and_then(|length| length.parse().ok());
+                Ok(Some(FoundBlob { size }))
+            }
+            Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
     }
+}
+
+/// A blob that a registry has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoundBlob {
+    /// Its length in bytes, if the registry tells.
+    pub size: Option<u64>,
 }
 
 /// Reads a blob. The last bytes are given only if the whole has its digest.

@@ -47,7 +47,7 @@ mod token;
 mod upload;
 mod url;
 
-pub use blob::BlobReader;
+pub use blob::{BlobReader, FoundBlob};
 pub use client::Client;
 pub use config::Configuration;
 pub use credentials::Credentials;

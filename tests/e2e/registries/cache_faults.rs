@@ -161,3 +161,61 @@ fn a_dead_registry_fails_only_what_was_to_be_written() {
     let claims = format!("{},claim=true,ignore-error=true", to(dead));
     assert_eq!(executed(&build(&other, &[from(dead), claims]).success()), 5);
 }
+
+/// A machine writes records into a cache which name layers of others, or lengths that are not theirs.
+#[test]
+fn a_build_that_reads_no_layer_pushes_no_tag_for_a_wrong_length_and_verifies_the_rest_if_it_is_asked_to() {
+    let one = machine();
+    let registry = Registry::start(&one.path("registry"));
+    build(&one, &[to(registry.address())]).success();
+    let good: Vec<(String, Value)> = registry
+        .tags("cache")
+        .into_iter()
+        .map(|tag| (tag.clone(), registry.manifest("cache", &tag)))
+        .collect();
+    let push = |bed: &RegistryBed, tag: &str, options: &str| {
+        let name = registry.name(&format!("app:{tag}"));
+        let from = format!("{}{options}", from(registry.address()));
+        bed.build(["-t", &name, "--push", &from])
+    };
+    let poison = |change: &dyn Fn(&mut Value)| {
+        for (tag, manifest) in &good {
+            let mut manifest = manifest.clone();
+            change(&mut manifest);
+            registry.put_manifest("cache", tag, &manifest);
+        }
+    };
+
+    poison(&|manifest| {
+        manifest.pointer_mut("/layers/0/size").into_iter().for_each(|size| *size = 7.into());
+    });
+    let two = machine();
+    push(&two, "length", "").failure(1).says(&["should be the 7 bytes", "verify=true"]);
+    assert_eq!(registry.tags("app"), [""; 0]);
+    let run = push(&two, "length", ",verify=true").success();
+    assert!(executed(&run) > 0 && run.stderr.contains("cannot be fetched"), "{run}");
+
+    // Layers of the right lengths, and of other steps.
+    let other = good[0].1["layers"].clone();
+    poison(&|manifest| {
+        if manifest["layers"][0].is_object() {
+            manifest["layers"] = other.clone();
+        }
+    });
+    let three = machine();
+    // Nothing is read: whoever pulls the image finds out.
+    assert_eq!(executed(&push(&three, "blind", "").success()), 0);
+    let name = registry.name("app:blind");
+    machine().lbuild(["pull", &name]).failure(1).says(&["sha256:"]);
+    // What is read shows it: a RUN does not run on another layer than its own.
+    three.bed.dockerfile(&format!("{}RUN cat /w/result\n", crate::shared_cache::DOCKERFILE));
+    let run = push(&three, "read", "").success();
+    assert!(executed(&run) > 1 && run.stderr.contains("cannot be fetched"), "{run}");
+    let four = machine();
+    let run = push(&four, "verified", ",verify=true").success();
+    assert!(executed(&run) > 0 && run.stderr.contains("cannot be fetched"), "{run}");
+    let five = machine();
+    five.lbuild(["pull", &registry.name("app:verified")]).success();
+    let made = five.file_of(&registry.name("app:verified"), "made");
+    assert_eq!(five.file_of(&registry.name("app:verified"), "w/result"), [&made[..], b"content\n"].concat());
+}

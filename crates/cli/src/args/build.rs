@@ -101,7 +101,7 @@ pub struct BuildArgs {
     #[arg(long, help_heading = "Cache", requires = "plan")]
     pub json: bool,
     /// Use what other machines recorded: type=registry,ref=NAME, a cache or an image that carries one, or
-    /// type=local,src=DIR[,namespace=NAME]
+    /// type=local,src=DIR[,namespace=NAME][,verify=true]
     #[arg(long, help_heading = "Cache", value_name = "CACHE", value_parser = cache::cache_from)]
     pub cache_from: Vec<CacheOrigin>,
     /// Record for other machines: type=registry,ref=NAME or

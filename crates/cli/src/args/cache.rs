@@ -29,6 +29,8 @@ pub struct CacheOrigin {
     pub cache: CacheSpec,
     /// The image that may carry one.
     pub image: Option<CarryingImage>,
+    /// `verify=true`: layers are read and checked even where nothing needs them.
+    pub verifies: bool,
 }
 
 /// An image that may carry a cache.
@@ -95,6 +97,8 @@ pub fn cache_from(text: &str) -> Result<CacheOrigin, String> {
     if is_inline(&fields) {
         return Err("what an image carries is read from the image: type=registry,ref=NAME".to_owned());
     }
+    let (verify, fields): (Vec<_>, Vec<_>) = fields.into_iter().partition(|(key, _)| key == "verify");
+    let verifies = verify.last().map_or(Ok(false), |(_, value)| boolean(value))?;
     let cache = parse(&fields, "src")?;
     // Who names a part of a cache means no image.
     let is_image = !fields.iter().any(|(key, _)| key == "namespace");
@@ -103,7 +107,7 @@ pub fn cache_from(text: &str) -> Result<CacheOrigin, String> {
         Some(last) if last.contains([':', '@']) => CarryingImage::Written,
         _ => CarryingImage::Latest,
     });
-    Ok(CacheOrigin { cache, image })
+    Ok(CacheOrigin { cache, image, verifies })
 }
 
 /// Reads `--cache-to`: `type=registry,ref=NAME`, `type=local,dest=DIR`, `type=inline`, or a repository alone.
@@ -235,6 +239,15 @@ mod tests {
             assert!(cache_to(text).is_err(), "{text}");
         }
         assert!(cache_from("type=inline").unwrap_err().contains("type=registry,ref=NAME"));
+    }
+
+    #[test]
+    fn what_is_read_may_be_verified() {
+        for (text, expected) in [("app", false), ("type=registry,ref=app,verify=true", true)] {
+            assert_eq!(cache_from(text).unwrap().verifies, expected, "{text}");
+        }
+        assert!(cache_from("type=registry,ref=app,verify=maybe").is_err());
+        assert!(cache_to("type=registry,ref=app,verify=true").is_err());
     }
 
     #[test]

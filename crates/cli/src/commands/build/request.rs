@@ -32,6 +32,7 @@ pub fn new(args: &BuildArgs, dockerfile: Dockerfile) -> Result<BuildRequest, Fai
         cache: cache(args),
         source_date_epoch,
         carries_cache,
+        verifies_layers: args.cache_from.iter().any(|origin| origin.verifies),
         run: run_options(args)?,
         allow: args.allow.clone(),
         secrets: args.secrets.iter().cloned().collect(),
