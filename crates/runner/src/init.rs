@@ -1,5 +1,6 @@
 //! The first process of a run's PID namespace, up to the moment when it becomes the program.
 
+use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 
@@ -7,6 +8,7 @@ use lbuild_confined::Root;
 use nix::sys::signal::SigSet;
 use nix::unistd::setsid;
 use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, socket};
 use rustix::process::{Signal, fchdir, set_parent_process_death_signal, umask};
 use rustix::stdio;
@@ -35,10 +37,10 @@ pub(crate) fn become_program(prepared: Prepared) -> Failure {
         set_parent_process_death_signal(Some(Signal::KILL))
             .map_err(|error| Failure::setup("tie the program to lbuild", error))?;
         umask(Mode::empty());
+        set_hostname(&order.hostname).map_err(|error| Failure::setup("set the host name", error))?;
         file_system::enter(&order, root, trees)?;
         enter_network(&order.network)
             .map_err(|error| Failure::setup("bring up the loopback interface", error))?;
-        sethostname(order.hostname.as_bytes()).map_err(|error| Failure::setup("set the host name", error))?;
         settle(&order, &filter)
     };
     match prepare() {
@@ -60,6 +62,18 @@ pub(crate) fn settle(order: &Order, filter: &[libc::sock_filter]) -> Result<(), 
     umask(Mode::from(0o022));
     SigSet::empty().thread_set_mask().map_err(|error| Failure::setup("unblock the signals", error))?;
     identity::assume(order, filter)
+}
+
+/// A container's filter may forbid this alone, as Podman's does: the file may be open then, or the run keeps the
+/// container's name.
+fn set_hostname(name: &str) -> io::Result<()> {
+    match sethostname(name.as_bytes()) {
+        Err(Errno::PERM) => {
+            let _ = fs::write("/proc/sys/kernel/hostname", name);
+            Ok(())
+        }
+        result => Ok(result?),
+    }
 }
 
 fn enter_network(network: &Network) -> io::Result<()> {

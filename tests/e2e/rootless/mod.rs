@@ -19,7 +19,7 @@ RUN touch /a /b && chown 1000:5 /a && chmod 4711 /a && mkdir /m && chmod 2750 /m
     && ln -s fifo /to-fifo && chown 11:12 /to-fifo && test \"$(stat -c %u:%g /fifo)\" = 11:12 \
     && test \"$(stat -c %u:%g:%a /a)\" = 1000:5:4711 && test \"$(stat -c %u:%g /moved)\" = 7:8
 RUN cp -a /a /c && ln /b /e && rm /b && rm -r /d && chmod 600 /c && chown 65534:65534 /c
-RUN cd /m && echo x > x && chown 1:2 x && mv x y
+RUN cd /m && echo x > x && chown 1:2 x && mv x y && echo z > z && mkdir n && echo w > n/w && ln -s z l && mkfifo f
 ";
 
 /// All of that, taken from another stage.
@@ -29,10 +29,10 @@ COPY --from=0 / /elsewhere
 
 /// Files that a user other than root makes are that user's.
 const USER: &str = "FROM base
-RUN mkdir -p /home/app && chown 1000:1001 /home/app
+RUN mkdir -p /home/app /shared && chown 1000:1001 /home/app && chown 1000:33 /shared && chmod 2755 /shared
 USER 1000:1001
 RUN test \"$(id -u):$(id -g)\" = 1000:1001 && cd /home/app && echo a > a && mkdir d && ln -s a l && mkfifo f \
-    && ! chown 0:0 a
+    && ! chown 0:0 a && echo a > /shared/a && mkdir /shared/d
 ";
 
 /// Has everybody build `dockerfile`, which must give the same image.

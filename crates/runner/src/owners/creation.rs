@@ -1,11 +1,9 @@
-//! Files that are made by who is not simply root: they belong to it.
+//! Files that are made by who is not simply root, or where a directory hands down its group: they belong to them.
 
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, Stat, fstat, mkdirat, mknodat, open, openat, statat, symlinkat,
-};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, mkdirat, mknodat, open, openat, statat, symlinkat};
 use rustix::io::Errno;
 
 use super::people::Person;
@@ -36,7 +34,7 @@ pub(super) fn make(
     }
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = openat(&place.directory, &*place.name, flags, Mode::empty())?;
-    give(file, Some(place), person).map(drop)
+    give(file, place, person).map(drop)
 }
 
 /// Opens a file that is to be made for a person. `None` if it is there already.
@@ -57,29 +55,28 @@ pub(super) fn create(
         Err(Errno::EXIST) => return Ok(None),
         made => made?,
     };
-    let made = give(made, None, person)?;
+    let made = give(made, place, person)?;
     let wanted = OFlags::from_bits_retain(flags) - (OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW);
     open(handle_path(&made), wanted | OFlags::CLOEXEC, Mode::empty()).map(Some)
 }
 
-/// Notes whom a new file belongs to.
-fn give(file: OwnedFd, place: Option<Place>, person: &Person) -> rustix::io::Result<OwnedFd> {
-    let stat = fstat(&file)?;
-    let inherited = place.as_ref().and_then(|place| group_of(place, &place.directory));
-    let owner = Owner { uid: person.user.file_system, gid: inherited.unwrap_or(person.group.file_system) };
-    let opened = Opened { file, place };
-    record::write(&opened, &stat, owner)?;
-    Ok(opened.file)
-}
-
-/// The group that a directory hands down.
-fn group_of(_: &Place, directory: &OwnedFd) -> Option<u32> {
-    let stat: Stat = fstat(directory).ok()?;
+/// The group that a directory hands down to what is made in it.
+pub(super) fn handed_down(directory: &OwnedFd) -> Option<u32> {
+    let stat = fstat(directory).ok()?;
     if stat.st_mode & 0o2000 == 0 {
         return None;
     }
-    let file = directory.as_fd().try_clone_to_owned().ok()?;
-    record::read(&Opened { file, place: None }, &stat).map(|owner| owner.gid)
+    let file = directory.try_clone().ok()?;
+    Some(record::read(&Opened { file, place: None }, &stat).unwrap_or_default().gid)
+}
+
+/// Notes whom a new file belongs to.
+fn give(file: OwnedFd, place: Place, person: &Person) -> rustix::io::Result<OwnedFd> {
+    let stat = fstat(&file)?;
+    let gid = handed_down(&place.directory).unwrap_or(person.group.file_system);
+    let opened = Opened { file, place: Some(place) };
+    record::write(&opened, &stat, Owner { uid: person.user.file_system, gid })?;
+    Ok(opened.file)
 }
 
 fn umask(target: Target) -> u32 {

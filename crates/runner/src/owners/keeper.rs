@@ -16,7 +16,7 @@ use super::creation::{self, Making};
 use super::people::{Id, People, Person};
 use super::record::{self, Owner};
 use super::serialise;
-use super::target::{Home, Opened, Target, handle_path};
+use super::target::{Home, Opened, Place, Target, handle_path};
 use crate::sys::{self, Notification};
 
 /// The id that stands for "as it is".
@@ -248,10 +248,12 @@ impl Keeper {
         self.home.open(target, directory, &path, flags & libc::AT_SYMLINK_NOFOLLOW == 0)
     }
 
-    /// Who is simply root makes files by itself.
-    fn somebody(&mut self, target: Target) -> Option<Person> {
+    /// Whose the file is to be that the target makes there. `None` if it is plainly root's, who makes it itself.
+    fn maker(&mut self, target: Target, place: &Place) -> Option<Person> {
         let person = self.people.of(target.thread);
-        (person.user.file_system != 0 || person.group.file_system != 0).then_some(person)
+        let is_root = person.user.file_system == 0 && person.group.file_system == 0;
+        let inherits = || creation::handed_down(&place.directory).is_some_and(|group| group != 0);
+        (!is_root || inherits()).then_some(person)
     }
 
     fn make(
@@ -262,8 +264,12 @@ impl Keeper {
         mode: u32,
         making: Making,
     ) -> Result<Answer, Errno> {
-        let Some(person) = self.somebody(target) else { return Ok(Answer::Continue) };
-        let place = self.home.open_place(target, directory, &target.path(path)?)?;
+        // Where there is no directory for it, the kernel says so.
+        let Ok(place) = target.path(path).and_then(|path| self.home.open_place(target, directory, &path))
+        else {
+            return Ok(Answer::Continue);
+        };
+        let Some(person) = self.maker(target, &place) else { return Ok(Answer::Continue) };
         creation::make(target, place, making, mode, &person)?;
         Ok(Answer::Value(0))
     }
@@ -289,9 +295,6 @@ impl Keeper {
         path: u64,
     ) -> Result<Answer, Errno> {
         self.forget(target, directory, path);
-        if self.people.is_empty() {
-            return Ok(Answer::Continue);
-        }
         let content = target.path(content)?;
         self.make(target, directory, path, 0, Making::Link(content))
     }
@@ -312,12 +315,12 @@ impl Keeper {
         flags: u32,
         mode: u32,
     ) -> Result<Answer, Errno> {
-        let Some(person) = self.somebody(target) else { return Ok(Answer::Continue) };
         // Where there is no directory for it, the kernel says so.
         let Ok(place) = target.path(path).and_then(|path| self.home.open_place(target, directory, &path))
         else {
             return Ok(Answer::Continue);
         };
+        let Some(person) = self.maker(target, &place) else { return Ok(Answer::Continue) };
         let made = creation::create(target, place, flags, mode, &person)?;
         Ok(made.map_or(Answer::Continue, |file| Answer::File(file, flags)))
     }

@@ -83,11 +83,6 @@ impl Person {
 pub(super) struct People(HashMap<i32, (u64, Person)>);
 
 impl People {
-    /// Whether everybody is root.
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Who a thread's process is.
     pub(super) fn of(&mut self, thread: i32) -> Person {
         if self.0.is_empty() {
