@@ -9,6 +9,7 @@ mod cache_mounts;
 mod calls;
 mod cases;
 mod commands;
+mod containers;
 mod contexts;
 mod crate_graph;
 mod cut_off;

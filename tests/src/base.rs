@@ -42,6 +42,11 @@ impl BaseImage {
         self
     }
 
+    /// The layers' tars, bottom first.
+    pub fn layers(&self) -> &[Vec<u8>] {
+        &self.layers
+    }
+
     /// Sets the `config` part of the image's configuration.
     pub fn config(mut self, config: serde_json::Value) -> Self {
         self.config = Some(config);

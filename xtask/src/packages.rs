@@ -6,10 +6,19 @@ use std::process::Command;
 
 use crate::command::{Failure, command, find_program, run_quietly};
 
-/// A Debian or Ubuntu package and a program by which it is known to be there.
+/// A Debian or Ubuntu package and a program, or the path of a file, by which it is known to be there.
 pub struct Package {
     name: &'static str,
     program: &'static str,
+}
+
+impl Package {
+    fn is_there(&self) -> bool {
+        match self.program.starts_with('/') {
+            true => Path::new(self.program).exists(),
+            false => find_program(self.program).is_some(),
+        }
+    }
 }
 
 /// Makes a real Debian root file system.
@@ -18,8 +27,14 @@ pub const MMDEBSTRAP: Package = Package { name: "mmdebstrap", program: "mmdebstr
 /// Sets networks up.
 const IPROUTE: Package = Package { name: "iproute2", program: "ip" };
 
+/// Gives an ordinary user's namespaces subordinate ids.
+pub const UIDMAP: Package = Package { name: "uidmap", program: "newuidmap" };
+
+/// Programs without libraries.
+pub const BUSYBOX: Package = Package { name: "busybox-static", program: "busybox" };
+
 /// What the tests run besides Docker.
-pub const TEST_TOOLS: [Package; 19] = [
+pub const TEST_TOOLS: [Package; 24] = [
     MMDEBSTRAP,
     PYTHON,
     Package { name: "skopeo", program: "skopeo" },
@@ -30,15 +45,20 @@ pub const TEST_TOOLS: [Package; 19] = [
     Package { name: "umoci", program: "umoci" },
     Package { name: "buildah", program: "buildah" },
     Package { name: "git", program: "git" },
-    Package { name: "uidmap", program: "newuidmap" },
+    UIDMAP,
     Package { name: "passt", program: "pasta" },
     Package { name: "slirp4netns", program: "slirp4netns" },
-    Package { name: "busybox-static", program: "busybox" },
+    BUSYBOX,
     Package { name: "zstd", program: "zstd" },
     Package { name: "xz-utils", program: "xz" },
     Package { name: "bzip2", program: "bzip2" },
     Package { name: "attr", program: "setfattr" },
     Package { name: "libcap2-bin", program: "setcap" },
+    Package { name: "podman", program: "podman" },
+    Package { name: "containerd", program: "containerd" },
+    Package { name: "runc", program: "runc" },
+    Package { name: "python3-grpcio", program: "/usr/lib/python3/dist-packages/grpc/__init__.py" },
+    Package { name: "python3-yaml", program: "/usr/lib/python3/dist-packages/yaml/__init__.py" },
 ];
 
 /// What the measurements need besides Docker: another builder, and what makes a root file system.
@@ -70,11 +90,8 @@ pub const PYTHON: Package = Package { name: "python3", program: "python3" };
 /// # Errors
 /// Where there is no apt, or it fails: the failure names what to install by hand.
 pub fn ensure<'a>(packages: impl IntoIterator<Item = &'a Package>) -> Result<(), Failure> {
-    let missing: Vec<&str> = packages
-        .into_iter()
-        .filter(|package| find_program(package.program).is_none())
-        .map(|package| package.name)
-        .collect();
+    let missing: Vec<&str> =
+        packages.into_iter().filter(|package| !package.is_there()).map(|package| package.name).collect();
     if missing.is_empty() {
         return Ok(());
     }
