@@ -68,6 +68,11 @@ Usage:
       Measure the memory of builds over a file of 4 GB and over 1,000,000
       files; fails where one takes more than 100 MB.
 
+  cargo xtask bench isolation
+      Measure what keeping a RUN apart costs beyond starting its program, as
+      root and as an ordinary user, and write bench/ISOLATION.md; fails where it
+      is 5 ms or more. Needs root; takes half a minute.
+
   cargo xtask bench growth [steps|layers|files|bytes|images|builds]...
       Measure how time and memory grow with the amount of each and write
       bench/GROWTH.md and a plot of each; fails where one is worse than linear.
@@ -132,6 +137,7 @@ fn dispatch(arguments: &[String]) -> Result<bool, Failure> {
             [growth, names @ ..] if growth == "growth" => bench::growth::run(names),
             [context, rest @ ..] if context == "context" => bench::context::time(rest),
             [memory] if memory == "memory" => bench::context::memory(),
+            [isolation] if isolation == "isolation" => bench::isolation::measure(),
             _ => bench::run(rest).map(|()| true),
         },
         "instructions" => {

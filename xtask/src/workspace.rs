@@ -60,7 +60,8 @@ pub fn build_release() -> Result<PathBuf, Failure> {
     Ok(target_folder().join("release/lbuild"))
 }
 
-fn target_folder() -> PathBuf {
+/// The folder that cargo builds into.
+pub fn target_folder() -> PathBuf {
     match std::env::var_os("CARGO_TARGET_DIR") {
         Some(folder) => root().join(folder),
         None => root().join("target"),

@@ -6,6 +6,7 @@ pub mod context;
 mod costs;
 mod floor;
 pub mod growth;
+pub mod isolation;
 mod measure;
 mod peers;
 mod phases;

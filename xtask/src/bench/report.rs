@@ -185,7 +185,7 @@ fn one_line(message: &str) -> String {
 }
 
 /// Processors and kernel.
-fn machine() -> String {
+pub fn machine() -> String {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let processors = std::thread::available_parallelism().map_or(0, usize::from);
     let info = read("/proc/cpuinfo");
