@@ -12,6 +12,8 @@ use crate::command::{Failure, command, run_quietly};
 pub struct Cost {
     /// Seconds from its start to its end.
     pub seconds: f64,
+    /// Seconds of processors, its own and those of processes that it waited for.
+    pub processor: f64,
     /// Bytes of memory of the largest single process, a daemon that works for it included.
     pub peak: u64,
     /// Bytes that it and the daemon had written to disk, or will have.
@@ -76,14 +78,17 @@ pub fn measure(measured: &Command, daemon: Option<&Daemon>) -> Result<Cost, Fail
     if !output.status.success() {
         return Err(Failure(format!("{measured:?} failed: {}\n{errors}", output.status)));
     }
-    let own: u64 = errors.lines().last().and_then(|line| line.trim().parse().ok()).unwrap_or(0);
+    let mut told = errors.lines().last().unwrap_or_default().split_whitespace();
+    let own: u64 = told.next().and_then(|number| number.parse().ok()).unwrap_or(0);
+    let processor = told.filter_map(|seconds| seconds.parse::<f64>().ok()).sum();
     let peak = (own * 1024).max(daemon.map_or(0, Daemon::peak));
-    Ok(Cost { seconds, peak, written: written().saturating_sub(before) })
+    Ok(Cost { seconds, processor, peak, written: written().saturating_sub(before) })
 }
 
-/// The command under `time`, whose last line tells the largest process's peak in KiB.
+/// The command under `time`, whose last line tells the largest process's peak in KiB, and the seconds of
+/// processors, its own and the kernel's.
 fn under_time(measured: &Command) -> Command {
-    let mut timed = command("/usr/bin/time", ["-f", "%M"]);
+    let mut timed = command("/usr/bin/time", ["-f", "%M %U %S"]);
     timed.arg(measured.get_program()).args(measured.get_args());
     for (name, value) in measured.get_envs() {
         match value {
@@ -126,7 +131,11 @@ mod tests {
 
     #[test]
     fn time_and_memory_are_those_of_the_command() {
-        let cost = measure(&command("sh", ["-c", "sleep 0.05; echo a line >&2"]), None).unwrap();
-        assert!(cost.seconds >= 0.05 && cost.peak > 100_000, "{cost:?}");
+        let script = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo a line >&2";
+        let cost = measure(&command("sh", ["-c", script]), None).unwrap();
+        assert!(
+            cost.processor > 0.0 && cost.seconds + 0.02 >= cost.processor && cost.peak > 100_000,
+            "{cost:?}"
+        );
     }
 }

@@ -98,6 +98,7 @@ impl Cost {
     fn then(self, next: Self) -> Self {
         Self {
             seconds: self.seconds + next.seconds,
+            processor: self.processor + next.processor,
             peak: self.peak.max(next.peak),
             written: self.written + next.written,
         }

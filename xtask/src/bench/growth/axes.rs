@@ -1,13 +1,11 @@
 //! What grows.
 
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::Path;
 
-use crate::bench::growth::bed::{Bed, curves};
+use crate::bench::growth::bed::{Bed, Memory, curves};
 use crate::bench::growth::curve::Curve;
-use crate::bench::remove;
-use crate::command::{Failure, command, run_quietly};
+use crate::command::{Failure, run_quietly};
 
 /// Something of which there can be more.
 pub struct Axis {
@@ -43,21 +41,19 @@ impl Axis {
 
 /// RUNs of a shell that makes a file.
 fn steps(bed: &Bed) -> Result<Vec<Curve>, Failure> {
+    const BASE: &str = "FROM scratch\nADD rootfs.tar.gz /\n";
     let [mut cold, mut cached] = curves(["all steps run", "nothing changed"]);
     bed.with_shell("steps")?;
-    let mut text = String::from("FROM scratch\nADD rootfs.tar.gz /\n");
-    let mut written = 0;
     for amount in [10, 50, 100, 250, MOST_LAYERS] {
-        bed.write("steps/Dockerfile", "FROM scratch\nADD rootfs.tar.gz /\n")?;
-        run_quietly(&mut bed.build("store", "steps"))?;
-        for number in written..amount {
-            let _ = writeln!(text, "RUN echo {number} > /f{number}");
-        }
-        written = amount;
-        bed.write("steps/Dockerfile", &text)?;
-        bed.measure(&mut cold, amount, &bed.build("store", "steps"))?;
-        bed.measure(&mut cached, amount, &bed.build("store", "steps"))?;
-        remove(&bed.folder.join("store"))?;
+        let runs: String = (0..amount).map(|number| format!("RUN echo {number} > /f{number}\n")).collect();
+        bed.measure(&mut cold, amount, |_| {
+            bed.remove("store")?;
+            bed.write("steps/Dockerfile", BASE)?;
+            run_quietly(&mut bed.build("store", "steps"))?;
+            bed.write("steps/Dockerfile", &format!("{BASE}{runs}"))?;
+            Ok(bed.build("store", "steps"))
+        })?;
+        bed.measure(&mut cached, amount, |_| Ok(bed.build("store", "steps")))?;
     }
     Ok(vec![cold, cached])
 }
@@ -70,44 +66,51 @@ fn layers(bed: &Bed) -> Result<Vec<Curve>, Failure> {
     for amount in [10, 50, 100, 250, MOST_LAYERS] {
         let copies: String = (0..amount).map(|number| format!("COPY file /f{number}\n")).collect();
         bed.write("layers/Dockerfile", &format!("FROM scratch\n{copies}"))?;
-        bed.measure(&mut build, amount, &bed.build("store", "layers"))?;
-        bed.measure(
-            &mut save,
-            amount,
-            bed.lbuild("store").args(["save", "--output"]).arg(&archive).arg("layers"),
-        )?;
-        bed.measure(&mut load, amount, bed.lbuild("another").args(["load", "--input"]).arg(&archive))?;
-        for used in ["store", "another", "image.tar"] {
-            remove(&bed.folder.join(used))?;
-        }
+        bed.measure(&mut build, amount, |_| {
+            bed.remove("store")?;
+            Ok(bed.build("store", "layers"))
+        })?;
+        bed.measure(&mut save, amount, |_| {
+            let mut save = bed.lbuild("store");
+            save.args(["save", "--output"]).arg(&archive).arg("layers");
+            Ok(save)
+        })?;
+        bed.measure(&mut load, amount, |_| {
+            bed.remove("another")?;
+            let mut load = bed.lbuild("another");
+            load.args(["load", "--input"]).arg(&archive);
+            Ok(load)
+        })?;
     }
     Ok(vec![build, save, load])
 }
 
 /// Files without content, of which a file system makes many.
 fn files(bed: &Bed) -> Result<Vec<Curve>, Failure> {
-    const A_FOLDER: u64 = 500;
     let [mut cold, mut cached] = curves(["copied", "nothing changed"]);
     bed.write("files/Dockerfile", "FROM scratch\nCOPY tree /tree\n")?;
-    let tree = bed.folder.join("files/tree");
     let mut made = 0;
     for amount in [1_000, 10_000, 100_000, 1_000_000] {
         for number in made..amount {
-            let folder = tree.join(format!("{:03}/{:03}", number / A_FOLDER / 50, number / A_FOLDER % 50));
-            let make = || {
-                if number % A_FOLDER == 0 {
-                    fs::create_dir_all(&folder)?;
-                }
-                File::create(folder.join(format!("file{number}"))).map(drop)
-            };
-            make().map_err(Failure::of(format!("cannot make a file in {}", folder.display())))?;
+            empty_file(&bed.folder.join("files/tree"), number)?;
         }
         made = amount;
-        bed.measure(&mut cold, amount, &bed.build("store", "files"))?;
-        bed.measure(&mut cached, amount, &bed.build("store", "files"))?;
-        remove(&bed.folder.join("store"))?;
+        copied(bed, "files", amount, &mut cold, &mut cached)?;
     }
     Ok(vec![cold, cached])
+}
+
+/// Five hundred a folder.
+fn empty_file(tree: &Path, number: u64) -> Result<(), Failure> {
+    const A_FOLDER: u64 = 500;
+    let folder = tree.join(format!("{:03}/{:03}", number / A_FOLDER / 50, number / A_FOLDER % 50));
+    let make = || {
+        if number.is_multiple_of(A_FOLDER) {
+            fs::create_dir_all(&folder)?;
+        }
+        File::create(folder.join(format!("file{number}"))).map(drop)
+    };
+    make().map_err(Failure::of(format!("cannot make a file in {}", folder.display())))
 }
 
 /// A file that is one hole: it takes no room on the disk, and is read and digested as any other.
@@ -116,39 +119,57 @@ fn bytes(bed: &Bed) -> Result<Vec<Curve>, Failure> {
     bed.write("bytes/Dockerfile", "FROM scratch\nCOPY file /file\n")?;
     let file = bed.folder.join("bytes/file");
     for megabytes in [64, 512, 2048, 8192] {
-        hole(&file, megabytes << 20)?;
-        bed.measure(&mut cold, megabytes, &bed.build("store", "bytes"))?;
-        bed.measure(&mut cached, megabytes, &bed.build("store", "bytes"))?;
-        remove(&bed.folder.join("store"))?;
+        let make = || File::create(&file)?.set_len(megabytes << 20);
+        make().map_err(Failure::of(format!("cannot make {}", file.display())))?;
+        copied(bed, "bytes", megabytes, &mut cold, &mut cached)?;
     }
     Ok(vec![cold, cached])
 }
 
-fn hole(file: &Path, bytes: u64) -> Result<(), Failure> {
-    let make = || File::create(file)?.set_len(bytes);
-    make().map_err(Failure::of(format!("cannot make {}", file.display())))
+/// Builds in an empty store, and again.
+fn copied(
+    bed: &Bed,
+    context: &str,
+    amount: u64,
+    cold: &mut Curve,
+    cached: &mut Curve,
+) -> Result<(), Failure> {
+    bed.measure(cold, amount, |_| {
+        bed.remove("store")?;
+        Ok(bed.build("store", context))
+    })?;
+    bed.measure(cached, amount, |_| Ok(bed.build("store", context)))?;
+    bed.remove("store")
 }
 
-/// Small images with layers and configurations of their own, in one store.
+/// Small images with layers and configurations of their own, in one store. It lies in memory, where that can be: to make
+/// them would wait for the disk some ten thousand times, which tells nothing.
 fn images(bed: &Bed) -> Result<Vec<Curve>, Failure> {
     const SCRIPT: &str =
-        "seq $0 $1 | xargs -P 2 -I % \"$2\" build --quiet --build-arg N=% --tag image:% \"$3\"";
+        "seq $0 $1 | xargs -P 4 -I % \"$2\" build --quiet --build-arg N=% --tag image:% \"$3\"";
     let [mut list, mut cached, mut build] = curves(["list", "build, nothing changed", "build another"]);
     bed.write("images/Dockerfile", "FROM scratch\nARG N\nLABEL number=$N\nCOPY file /file-$N\n")?;
     bed.write("images/file", "a file\n")?;
-    let context = bed.folder.join("images");
+    let memory = Memory::new()?;
+    let store = memory.store(bed);
+    let store = store.as_str();
     let mut made = 0;
     for amount in [10, 100, 1_000, 10_000] {
-        let mut make = command("sh", ["-c", SCRIPT, &(made + 1).to_string(), &amount.to_string()]);
-        let lbuild = bed.lbuild("store");
-        make.arg(lbuild.get_program()).arg(&context);
-        make.envs(lbuild.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        run_quietly(&mut make)?;
+        let (first, last) = ((made + 1).to_string(), amount.to_string());
+        run_quietly(&mut bed.script(store, SCRIPT, &[&first, &last], "images"))?;
         made = amount;
-        bed.measure(&mut list, amount, bed.lbuild("store").arg("images"))?;
-        bed.measure(&mut cached, amount, bed.build("store", "images").args(["--build-arg", "N=7"]))?;
-        let another = format!("N=a{amount}");
-        bed.measure(&mut build, amount, bed.build("store", "images").args(["--build-arg", &another]))?;
+        let another = |number: String| {
+            let mut build = bed.build(store, "images");
+            build.arg("--build-arg").arg(format!("N={number}"));
+            Ok(build)
+        };
+        bed.measure(&mut list, amount, |_| {
+            let mut list = bed.lbuild(store);
+            list.arg("images");
+            Ok(list)
+        })?;
+        bed.measure(&mut cached, amount, |_| another("7".to_owned()))?;
+        bed.measure(&mut build, amount, |run| another(format!("{amount}-{run}")))?;
     }
     Ok(vec![list, cached, build])
 }
@@ -161,15 +182,14 @@ fn builds(bed: &Bed) -> Result<Vec<Curve>, Failure> {
     bed.with_shell("builds")?;
     let runs: String = (0..10).map(|number| format!("RUN echo $N > /f{number}\n")).collect();
     let text = |runs: &str| format!("FROM scratch\nADD rootfs.tar.gz /\nARG N\n{runs}");
-    bed.write("builds/Dockerfile", &text(""))?;
-    run_quietly(&mut bed.build("store", "builds"))?;
-    bed.write("builds/Dockerfile", &text(&runs))?;
-    for amount in [1, 2, 4, 8, 16, 32] {
-        let lbuild = bed.lbuild("store");
-        let mut together = command("sh", ["-c", SCRIPT, &amount.to_string()]);
-        together.arg(lbuild.get_program()).arg(bed.folder.join("builds"));
-        together.envs(lbuild.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        bed.measure(&mut all, amount, &together)?;
+    for amount in [1_u64, 2, 4, 8, 16, 32] {
+        bed.measure(&mut all, amount, |_| {
+            bed.remove("store")?;
+            bed.write("builds/Dockerfile", &text(""))?;
+            run_quietly(&mut bed.build("store", "builds"))?;
+            bed.write("builds/Dockerfile", &text(&runs))?;
+            Ok(bed.script("store", SCRIPT, &[&amount.to_string()], "builds"))
+        })?;
     }
     Ok(vec![all])
 }

@@ -1,23 +1,46 @@
 //! How a figure grows with the amount of work.
 
+use crate::bench::measure::Cost;
+
 /// Nothing is told of times below: a process has to start.
 const LEAST_SECONDS: f64 = 0.1;
 
 /// Nothing is told of less memory, in megabytes.
 const LEAST_MEGABYTES: f64 = 24.0;
 
-/// Times rise with the amount to this power at most: linear, and what measuring is off by.
+/// What a processor does and memory rise with the amount to this power at most: linear, and what measuring is off
+/// by.
 pub const STEEPEST: f64 = 1.15;
+
+/// The same of the time from the start to the end, which what else runs on the machine lengthens.
+pub const STEEPEST_TIME: f64 = 1.3;
 
 /// What one amount of work cost.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Point {
     /// How much work.
     pub amount: f64,
-    /// Seconds.
+    /// Seconds from the start to the end.
     pub seconds: f64,
+    /// Seconds of processors.
+    pub processor: f64,
     /// Megabytes of memory of the largest process.
     pub megabytes: f64,
+}
+
+impl Point {
+    /// Before anything was measured.
+    pub fn none(amount: u64) -> Self {
+        let none = f64::INFINITY;
+        Self { amount: amount as f64, seconds: none, processor: none, megabytes: none }
+    }
+
+    /// Takes over what `cost` has less of.
+    pub fn lower(&mut self, cost: &Cost) {
+        self.seconds = self.seconds.min(cost.seconds);
+        self.processor = self.processor.min(cost.processor);
+        self.megabytes = self.megabytes.min(cost.peak as f64 / 1e6);
+    }
 }
 
 /// A line of a plot.
@@ -30,7 +53,12 @@ pub struct Curve {
 }
 
 impl Curve {
-    /// The power of the amount that the time rises with, as far as it takes time at all.
+    /// The power of the amount that the time of processors rises with, as far as they have anything to do.
+    pub fn processor_slope(&self) -> Option<f64> {
+        slope(self.points.iter().map(|point| (point.amount, point.processor)), LEAST_SECONDS)
+    }
+
+    /// The same of the time from the start to the end.
     pub fn time_slope(&self) -> Option<f64> {
         slope(self.points.iter().map(|point| (point.amount, point.seconds)), LEAST_SECONDS)
     }
@@ -40,9 +68,15 @@ impl Curve {
         slope(self.points.iter().map(|point| (point.amount, point.megabytes)), LEAST_MEGABYTES)
     }
 
-    /// Whether neither is worse than linear.
+    /// Whether none is worse than linear.
     pub fn is_linear(&self) -> bool {
-        [self.time_slope(), self.memory_slope()].into_iter().flatten().all(|slope| slope <= STEEPEST)
+        [
+            (self.processor_slope(), STEEPEST),
+            (self.memory_slope(), STEEPEST),
+            (self.time_slope(), STEEPEST_TIME),
+        ]
+        .into_iter()
+        .all(|(slope, steepest)| slope.is_none_or(|slope| slope <= steepest))
     }
 }
 
@@ -74,7 +108,10 @@ mod tests {
 
     fn curve(seconds: fn(f64) -> f64) -> Curve {
         let points = [10.0, 100.0, 1000.0, 10_000.0]
-            .map(|amount| Point { amount, seconds: seconds(amount), megabytes: 10.0 })
+            .map(|amount| {
+                let seconds = seconds(amount);
+                Point { amount, seconds, processor: seconds, megabytes: 10.0 }
+            })
             .to_vec();
         Curve { name: "a curve", points }
     }
@@ -93,6 +130,16 @@ mod tests {
             assert_eq!(rounded, expected);
             assert_eq!(curve.is_linear(), expected.is_none_or(|slope| slope < 1.15));
         }
+    }
+
+    #[test]
+    fn waiting_more_than_the_work_grows_is_no_line_either() {
+        let mut found = curve(|amount| amount / 10.0);
+        assert!(found.is_linear());
+        for point in &mut found.points {
+            point.seconds = point.amount.powf(1.5);
+        }
+        assert!(!found.is_linear(), "{:?}", found.time_slope());
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod curve;
 mod plot;
 
 use std::fmt::Write as _;
+use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
@@ -15,7 +16,7 @@ use crate::{packages, unstable, workspace};
 
 use axes::{AXES, Axis};
 use bed::Bed;
-use curve::{Curve, STEEPEST};
+use curve::{Curve, STEEPEST, STEEPEST_TIME};
 
 /// What was measured along an axis.
 struct Grown {
@@ -32,6 +33,8 @@ pub fn run(names: &[String]) -> Result<bool, Failure> {
     let lbuild = workspace::lbuild()?;
     let folder = workspace::target("bench/growth")?;
     let written = workspace::root().join("bench");
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
     let began = Instant::now();
     let mut grown = Vec::new();
     for axis in axes {
@@ -49,7 +52,7 @@ pub fn run(names: &[String]) -> Result<bool, Failure> {
     println!("measured in {:.1} minutes", began.elapsed().as_secs_f64() / 60.0);
     // A part of the axes is no report.
     if names.is_empty() {
-        write(&grown, &written)?;
+        write(&grown, &load, &written)?;
     }
     Ok(grown.iter().all(|one| one.curves.as_ref().is_ok_and(|curves| curves.iter().all(Curve::is_linear))))
 }
@@ -67,12 +70,14 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Axis>, Failure> {
     names.iter().map(find).collect()
 }
 
-fn write(grown: &[Grown], folder: &Path) -> Result<(), Failure> {
+fn write(grown: &[Grown], load: &str, folder: &Path) -> Result<(), Failure> {
     let mut text = format!(
         "# How lbuild grows\n\n\
-         Written by `cargo xtask bench growth`. Seconds and the memory of the largest process, one run each. \
-         The slope is the power of the amount that a figure rises with: 1 is linear, 0 is no growth, a dash \
-         says that it never took a tenth of a second, or 24 MB. No slope may be above {STEEPEST}.\n\n"
+         Written by `cargo xtask bench growth`. Seconds, those of processors beside them, and the memory of the \
+         largest process; what takes little is run up to three times, and the least told. The slope is the power \
+         of the amount that a figure rises with: 1 is linear, 0 is no growth, a dash says that it never took a \
+         tenth of a second, or 24 MB. No slope may be above {STEEPEST}; that of the time from the start to the \
+         end, which what else runs on the machine lengthens, may be {STEEPEST_TIME}. Load before: {load}.\n\n"
     );
     for one in grown {
         text += &section(one);
@@ -89,29 +94,32 @@ fn section(grown: &Grown) -> String {
     };
     let mut text = format!("## {}\n\n![{}]({})\n\n| {} ", axis.title, axis.title, axis.plot(), axis.unit);
     for curve in curves {
-        let _ = write!(text, "| {}: s | MB ", curve.name);
+        let _ = write!(text, "| {}: s | processor s | MB ", curve.name);
     }
-    let _ = writeln!(text, "|\n|---{}|", "|---|---".repeat(curves.len()));
+    let _ = writeln!(text, "|\n|---{}|", "|---|---|---".repeat(curves.len()));
     let amounts = curves.first().map(|curve| curve.points.len()).unwrap_or_default();
     for row in 0..amounts {
         let points = curves.iter().filter_map(|curve| curve.points.get(row));
         let amount = points.clone().next().map(|point| point.amount).unwrap_or_default();
         let _ = write!(text, "| {amount} ");
         points.for_each(|point| {
-            let _ = write!(text, "| {:.3} | {:.0} ", point.seconds, point.megabytes);
+            let _ = write!(text, "| {:.3} | {:.2} | {:.0} ", point.seconds, point.processor, point.megabytes);
         });
         text += "|\n";
     }
     let shown = |slope: Option<f64>| slope.map_or("–".to_owned(), |slope| format!("{slope:.2}"));
     let _ = write!(text, "| slope ");
     for curve in curves {
-        let _ = write!(text, "| {} | {} ", shown(curve.time_slope()), shown(curve.memory_slope()));
+        for slope in [curve.time_slope(), curve.processor_slope(), curve.memory_slope()] {
+            let _ = write!(text, "| {} ", shown(slope));
+        }
     }
     text + "|\n\n"
 }
 
 #[cfg(test)]
 mod tests {
+    use super::curve::Point;
     use super::*;
 
     #[test]
@@ -124,9 +132,17 @@ mod tests {
 
     #[test]
     fn a_section_has_a_row_for_each_amount() {
-        let points =
-            [1.0, 10.0].map(|amount| curve::Point { amount, seconds: amount, megabytes: 9.0 }).to_vec();
-        let text = section(&Grown { axis: &AXES[0], curves: Ok(vec![Curve { name: "cold", points }]) });
-        assert!(text.contains("| 1 | 1.000 | 9 |\n| 10 | 10.000 | 9 |\n| slope | 1.00 | – |"), "{text}");
+        let points = [1.0, 10.0].map(|amount| Point {
+            amount,
+            seconds: amount,
+            processor: amount / 2.0,
+            megabytes: 9.0,
+        });
+        let text = section(&Grown {
+            axis: &AXES[0],
+            curves: Ok(vec![Curve { name: "cold", points: points.to_vec() }]),
+        });
+        let rows = "| 1 | 1.000 | 0.50 | 9 |\n| 10 | 10.000 | 5.00 | 9 |\n| slope | 1.00 | 1.00 | – |";
+        assert!(text.contains(rows), "{text}");
     }
 }

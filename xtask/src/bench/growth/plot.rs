@@ -20,11 +20,12 @@ struct Range {
     high: f64,
 }
 
-/// A figure of a point, its name, and the least that is shown.
+/// A figure of a point, and what is drawn dashed beside it.
 struct Panel {
     left: f64,
     name: &'static str,
     figure: fn(&Point) -> f64,
+    dashed: Option<fn(&Point) -> f64>,
 }
 
 /// An SVG with a panel for seconds and one for memory.
@@ -36,20 +37,28 @@ pub fn draw(title: &str, unit: &str, curves: &[Curve]) -> String {
     );
     text(&mut svg, LEFT, 20.0, "#222222", title);
     let panels = [
-        Panel { left: LEFT, name: "seconds", figure: |point| point.seconds },
+        Panel {
+            left: LEFT,
+            name: "seconds; dashed: of processors",
+            figure: |point| point.seconds,
+            dashed: Some(|point| point.processor),
+        },
         Panel {
             left: 2.0 * LEFT + PANEL_WIDTH,
             name: "megabytes of memory",
             figure: |point| point.megabytes,
+            dashed: None,
         },
     ];
     let points = || curves.iter().flat_map(|curve| &curve.points);
     let amounts = Range::around(points().map(|point| point.amount));
     for panel in &panels {
-        let figures = Range::around(points().map(panel.figure));
+        let dashed = || panel.dashed.into_iter().flat_map(|figure| points().map(figure));
+        let figures = Range::around(points().map(panel.figure).chain(dashed()));
         panel.frame(&mut svg, unit, &amounts, &figures);
         for (curve, colour) in curves.iter().zip(COLOURS) {
             panel.line(&mut svg, curve, colour, &amounts, &figures);
+            panel.dashed_line(&mut svg, curve, colour, &amounts, &figures);
         }
     }
     for (number, (curve, colour)) in curves.iter().zip(COLOURS).enumerate() {
@@ -82,20 +91,33 @@ impl Panel {
     }
 
     fn line(&self, svg: &mut String, curve: &Curve, colour: &str, amounts: &Range, figures: &Range) {
-        let place = |point: &Point| {
-            let x = self.left + amounts.place(point.amount) * PANEL_WIDTH;
-            (x, TOP + PANEL_HEIGHT - figures.place((self.figure)(point)) * PANEL_HEIGHT)
-        };
-        let places: Vec<(f64, f64)> = curve.points.iter().map(place).collect();
-        let corners: Vec<String> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-        let _ = writeln!(
-            svg,
-            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>",
-            corners.join(" ")
-        );
+        let places = self.places(curve, self.figure, amounts, figures);
+        polyline(svg, &places, colour, "stroke-width=\"2\"");
         for (x, y) in places {
             let _ = writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>");
         }
+    }
+
+    fn dashed_line(&self, svg: &mut String, curve: &Curve, colour: &str, amounts: &Range, figures: &Range) {
+        if let Some(figure) = self.dashed {
+            let places = self.places(curve, figure, amounts, figures);
+            polyline(svg, &places, colour, "stroke-dasharray=\"4 3\"");
+        }
+    }
+
+    /// Where the points of a curve lie.
+    fn places(
+        &self,
+        curve: &Curve,
+        figure: fn(&Point) -> f64,
+        amounts: &Range,
+        figures: &Range,
+    ) -> Vec<(f64, f64)> {
+        let place = |point: &Point| {
+            let x = self.left + amounts.place(point.amount) * PANEL_WIDTH;
+            (x, TOP + PANEL_HEIGHT - figures.place(figure(point)) * PANEL_HEIGHT)
+        };
+        curve.points.iter().map(place).collect()
     }
 }
 
@@ -119,6 +141,15 @@ impl Range {
     fn decades(&self) -> impl Iterator<Item = f64> {
         (self.low as i32..=self.high as i32).map(|power| 10_f64.powi(power))
     }
+}
+
+fn polyline(svg: &mut String, places: &[(f64, f64)], colour: &str, style: &str) {
+    let corners: Vec<String> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+    let _ = writeln!(
+        svg,
+        "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" {style}/>",
+        corners.join(" ")
+    );
 }
 
 fn rule(svg: &mut String, from: (f64, f64), to: (f64, f64)) {
