@@ -31,10 +31,32 @@ pub struct Costs {
     pub cached: Vec<Cost>,
     /// A late file changed; with the archive.
     pub change: Vec<Cost>,
-    /// Where the time of the last build without a cache went, if the builder tells.
-    pub phases: Vec<Phase>,
+    /// Where the time of the builds without a cache went, if the builder tells.
+    pub cold_phases: Slowest,
+    /// The same where nothing changed.
+    pub cached_phases: Slowest,
+    /// The same where a late file changed, without the archive.
+    pub change_phases: Slowest,
     /// Why it was not measured to the end.
     pub failure: Option<String>,
+}
+
+/// Where the time of the slowest of several builds went.
+#[derive(Debug, Default)]
+pub struct Slowest {
+    /// What it took.
+    pub seconds: f64,
+    /// The longest first.
+    pub phases: Vec<Phase>,
+}
+
+impl Slowest {
+    /// Takes over a build that was slower.
+    pub fn add(&mut self, cost: &Cost, phases: Vec<Phase>) {
+        if cost.seconds > self.seconds {
+            *self = Self { seconds: cost.seconds, phases };
+        }
+    }
 }
 
 impl Measured {

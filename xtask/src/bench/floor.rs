@@ -24,11 +24,17 @@ pub struct Floor {
 /// Measures `tree`, a folder with many files, and `rootfs`, the tar of a root file system.
 pub fn floors(tree: &Path, rootfs: &Path, folder: &Path, runs: usize) -> Result<Vec<Floor>, Failure> {
     let copy = folder.join("copy");
+    let durable = folder.join("durable-copy");
     let archive = folder.join("floor.tar");
     let shown = tree.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let copied = || {
         let mut command = command("cp", ["--archive"]);
         command.arg(tree).arg(&copy);
+        command
+    };
+    let kept = || {
+        let mut command = command("sh", ["-c", "cp --archive \"$0\" \"$1\" && sync -f \"$1\""]);
+        command.arg(tree).arg(&durable);
         command
     };
     let packed = || {
@@ -48,17 +54,18 @@ pub fn floors(tree: &Path, rootfs: &Path, folder: &Path, runs: usize) -> Result<
     };
     let mut floors = vec![
         floor("cp", format!("`cp -a` of {shown}")),
+        floor("kept", format!("`cp -a` of {shown}, and that it is on disk (`sync -f`)")),
         floor("pack", format!("`tar \\| sha256sum` of {shown}")),
         floor("tar", format!("`tar` of {shown} to a file")),
         floor("sha256sum", "`sha256sum` of that file".to_owned()),
     ];
     for _ in 0..runs {
         for (floor, command) in
-            floors.iter_mut().zip([&copied as &dyn Fn() -> Command, &packed, &written, &hashed])
+            floors.iter_mut().zip([&copied as &dyn Fn() -> Command, &kept, &packed, &written, &hashed])
         {
             floor.seconds.push(measure(&command(), None)?.seconds);
         }
-        for used in [&copy, &archive] {
+        for used in [&copy, &durable, &archive] {
             run_quietly(command("rm", ["-rf"]).arg(used))?;
         }
     }

@@ -11,6 +11,7 @@ mod measure;
 mod peers;
 mod phases;
 mod random;
+mod reasons;
 mod report;
 mod request;
 mod samples;

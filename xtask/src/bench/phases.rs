@@ -19,6 +19,18 @@ pub struct Phase {
     pub seconds: f64,
 }
 
+/// Phases that are told of each build.
+const TOLD: usize = 6;
+
+/// The longest of `phases` and their seconds, for a sentence.
+pub fn longest(phases: &[Phase]) -> String {
+    let told = phases.iter().take(TOLD).map(|phase| {
+        let times = if phase.count == 1 { String::new() } else { format!(" ({} times)", phase.count) };
+        format!("{}{times} {:.3}", phase.name, phase.seconds)
+    });
+    told.collect::<Vec<_>>().join(", ")
+}
+
 /// The phases in the trace `file`, the longest first.
 pub fn read(file: &Path) -> Result<Vec<Phase>, Failure> {
     let failed = || format!("cannot read the trace {}", file.display());

@@ -8,12 +8,10 @@ use crate::bench::builders::Compression;
 use crate::bench::chart;
 use crate::bench::costs::{Costs, Measured};
 use crate::bench::floor::Floor;
+use crate::bench::phases;
 use crate::bench::targets::targets;
 use crate::bench::workload::Workload;
 use crate::command::Failure;
-
-/// Parts of the work that are shown of each workload.
-const PHASES: usize = 6;
 
 /// All measurements of one run of the command.
 pub struct Report {
@@ -64,6 +62,18 @@ impl Report {
         text
     }
 
+    /// Of each target that was missed, where the time or memory went and what bounds it.
+    fn reasons(&self) -> String {
+        let targets = targets(&self.measured, &self.floors);
+        let missed = targets.iter().filter(|target| !target.is_met());
+        let reasons: Vec<String> =
+            missed.map(|target| format!("- **{}**: {}\n", target.what, target.why)).collect();
+        if reasons.is_empty() {
+            return String::new();
+        }
+        format!("Why those were missed:\n\n{}\n", reasons.concat())
+    }
+
     fn text(&self) -> String {
         let mut text = format!(
             "# lbuild beside other builders\n\n\
@@ -89,6 +99,7 @@ impl Report {
                  - memory: the largest single process at any time, daemons included\n\
                  - written: what the cold build and the export had written to disk\n\n";
         text += &self.summary();
+        text += &self.reasons();
         text += &self.uncompressed();
         for measured in &self.measured {
             text += &table(measured);
@@ -158,21 +169,16 @@ fn table(measured: &Measured) -> String {
             let _ = writeln!(text, "{} failed: {}\n", costs.label(), one_line(failure));
         }
     }
-    text + &phases(measured)
+    text + &cold_phases(measured)
 }
 
 /// Where the time of lbuild's build without a cache went.
-fn phases(measured: &Measured) -> String {
-    let phases = measured.own().map(|own| own.phases.as_slice()).unwrap_or_default();
-    let longest = phases.iter().take(PHASES).map(|phase| {
-        let times = if phase.count == 1 { String::new() } else { format!(" ({} times)", phase.count) };
-        format!("{}{times} {:.3}", phase.name, phase.seconds)
-    });
-    let list = longest.collect::<Vec<_>>().join(", ");
-    if list.is_empty() {
-        list
-    } else {
-        format!("Seconds of lbuild's last cold build, by `--timings`: {list}.\n\n")
+fn cold_phases(measured: &Measured) -> String {
+    match measured.own().map(|own| phases::longest(&own.cold_phases.phases)) {
+        Some(list) if !list.is_empty() => {
+            format!("Seconds of lbuild's slowest cold build, by `--timings`: {list}.\n\n")
+        }
+        _ => String::new(),
     }
 }
 

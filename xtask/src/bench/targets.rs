@@ -4,6 +4,7 @@ use crate::bench::builders::Compression;
 use crate::bench::costs::{Costs, Measured};
 use crate::bench::floor::Floor;
 use crate::bench::peers::COMPRESSED;
+use crate::bench::reasons;
 use crate::bench::samples::Samples;
 
 /// Steps of runs20.
@@ -24,6 +25,8 @@ pub struct Target {
     pub digits: usize,
     /// What is aimed at.
     pub goal: f64,
+    /// Where the time or memory went, and what bounds it.
+    pub why: String,
 }
 
 impl Target {
@@ -39,13 +42,15 @@ pub struct Comparison {
     pub name: &'static str,
     /// The seconds of a builder.
     pub seconds: fn(&Costs) -> Samples,
+    /// Where they went.
+    why: fn(&Costs) -> String,
 }
 
 /// What lbuild is compared by, in the order of a workload's goals.
 pub const COMPARISONS: [Comparison; 3] = [
-    Comparison { name: "sum", seconds: Costs::sum },
-    Comparison { name: "cached", seconds: Costs::cached },
-    Comparison { name: "change", seconds: Costs::change },
+    Comparison { name: "sum", seconds: Costs::sum, why: reasons::sum },
+    Comparison { name: "cached", seconds: Costs::cached, why: reasons::cached },
+    Comparison { name: "change", seconds: Costs::change, why: reasons::change },
 ];
 
 /// All targets for which there are figures.
@@ -55,7 +60,10 @@ pub fn targets(measured: &[Measured], floors: &[Floor]) -> Vec<Target> {
         for (comparison, goal) in COMPARISONS.iter().zip(one.workload.goals) {
             let fastest = one.fastest(comparison.seconds, |costs| costs.compression.is_none());
             let what = format!("{}, {}", one.workload.name, comparison.name);
-            targets.extend(ratio(what, one.own(), fastest, comparison.seconds, goal));
+            targets.extend(ratio(what, one.own(), fastest, comparison, goal).map(|target| {
+                let floor = reasons::floor(one, comparison.name, floors);
+                Target { why: target.why + &floor, ..target }
+            }));
         }
     }
     if let Some(big) = measured.iter().find(|one| one.workload.name == COMPRESSED) {
@@ -65,7 +73,7 @@ pub fn targets(measured: &[Measured], floors: &[Floor]) -> Vec<Target> {
                 costs.builder.starts_with("BuildKit") && costs.compression.is_none()
             });
             let what = format!("{COMPRESSED}, sum with {}", compression.name());
-            targets.extend(ratio(what, own, peer, Costs::sum, goal));
+            targets.extend(ratio(what, own, peer, &COMPARISONS[0], goal));
         }
         targets.extend(big.own().and_then(|own| above_floor(own, floors)));
     }
@@ -80,12 +88,14 @@ fn ratio(
     what: String,
     own: Option<&Costs>,
     peer: Option<&Costs>,
-    seconds: fn(&Costs) -> Samples,
+    comparison: &Comparison,
     goal: f64,
 ) -> Option<Target> {
     let (own, peer) = (own?, peer?);
+    let Comparison { seconds, why, .. } = comparison;
     let figure = seconds(own).zip(&seconds(peer), |own, other| own / other);
-    (!figure.is_empty()).then(|| Target { what, beside: peer.label(), figure, digits: 2, goal })
+    let why = why(own);
+    (!figure.is_empty()).then(|| Target { what, beside: peer.label(), figure, digits: 2, goal, why })
 }
 
 /// A copy of many files beside what the machine needs for as many bytes.
@@ -98,6 +108,7 @@ fn above_floor(own: &Costs, floors: &[Floor]) -> Option<Target> {
         figure: own.cold().zip(&least, |cold, least| cold / least),
         digits: 2,
         goal: 1.5,
+        why: reasons::cold(own),
     })
 }
 
@@ -109,6 +120,7 @@ fn step(own: &Costs) -> Target {
         figure: own.cold().zip(&own.cached(), |cold, cached| (cold - cached) / STEPS * 1000.0),
         digits: 1,
         goal: 10.0,
+        why: reasons::cold(own),
     }
 }
 
@@ -118,7 +130,8 @@ fn peak(measured: &[Measured]) -> Option<Target> {
     let peak = own.filter_map(Costs::peak).max_by(f64::total_cmp)?;
     let figure = [peak].into_iter().collect();
     let what = "MB of memory at most".to_owned();
-    Some(Target { what, beside: "all workloads".to_owned(), figure, digits: 0, goal: PEAK_GOAL })
+    let why = reasons::memory(measured);
+    Some(Target { what, beside: "all workloads".to_owned(), figure, digits: 0, goal: PEAK_GOAL, why })
 }
 
 #[cfg(test)]

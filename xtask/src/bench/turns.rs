@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::bench::builders::{Builder, reset};
-use crate::bench::costs::{Costs, Measured};
+use crate::bench::costs::{Costs, Measured, Slowest};
 use crate::bench::measure::{Cost, measure};
 use crate::bench::workload::Workload;
 use crate::bench::{phases, remove};
@@ -67,14 +67,18 @@ impl Turns<'_> {
         };
 
         self.touch("0")?;
-        costs.cold.push(build()?);
-        if let Some(trace) = builder.trace() {
-            costs.phases = phases::read(trace)?;
-        }
+        let traced = |slowest: &mut Slowest| {
+            let cost = build()?;
+            if let Some(trace) = builder.trace() {
+                slowest.add(&cost, phases::read(trace)?);
+            }
+            Ok(cost)
+        };
+        costs.cold.push(traced(&mut costs.cold_phases)?);
         costs.export.push(export()?);
-        costs.cached.push(build()?);
+        costs.cached.push(traced(&mut costs.cached_phases)?);
         self.touch("1")?;
-        costs.change.push(build()?.then(export()?));
+        costs.change.push(traced(&mut costs.change_phases)?.then(export()?));
         Ok(())
     }
 
