@@ -21,6 +21,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::ContextError;
+use crate::grain::{COARSEST, grain};
 use crate::listing;
 use crate::memo::{self, DigestMemo};
 use crate::metadata::{self, Kind, Metadata, Time};
@@ -113,7 +114,7 @@ impl Selection {
                 listing::add(&mut hasher, *depth, name, &metadata, *is_implied);
             }
         }
-        memo::is_settled(last_change, self.begun).then(|| hasher.finish())
+        memo::is_settled(last_change, self.begun, COARSEST).then(|| hasher.finish())
     }
 
     /// Calls `visit` for everything selected, with its path in the tree and, for a file or link, the digest
@@ -372,7 +373,7 @@ impl Files<'_> {
         let digest = with_attribute(content, device.map(|device| device.text()));
         let is_unchanged = Metadata::of(&rustix::fs::fstat(&file)?) == before;
         if is_unchanged {
-            self.memo.insert(&before, read_at, digest);
+            self.memo.insert(&before, read_at, grain(&file, &before), digest);
         }
         Ok(Reading { digest, is_as_listed: is_unchanged && !before.has_changed_since(&unknown.listed) })
     }

@@ -17,6 +17,7 @@ mod context;
 mod digest;
 mod error;
 mod glob;
+mod grain;
 mod ignore;
 mod list;
 mod listing;

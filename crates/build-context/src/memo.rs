@@ -14,9 +14,6 @@ use lbuild_oci::Digest;
 use crate::book::{Book, Key, key_of};
 use crate::metadata::{Metadata, Time};
 
-/// Longer than the grain of any file system's timestamps (2 s on FAT).
-const GRAIN: Duration = Duration::from_secs(3);
-
 /// 50 MB of records.
 const MAX_FILES: usize = 1_000_000;
 
@@ -51,9 +48,9 @@ impl DigestMemo {
     }
 
     /// Records the digest of a file that was in this state before `read_at`, when reading it began, and
-    /// still is. Does nothing if it had changed so shortly before that a further change could hide.
-    pub fn insert(&self, metadata: &Metadata, read_at: SystemTime, digest: Digest) {
-        if is_settled(last_change(metadata), read_at) {
+    /// still is. Does nothing if it had changed less than `grain` before, where a further change could hide.
+    pub fn insert(&self, metadata: &Metadata, read_at: SystemTime, grain: Duration, digest: Digest) {
+        if is_settled(last_change(metadata), read_at, grain) {
             self.files.insert(file_key(metadata), digest);
         }
     }
@@ -88,11 +85,12 @@ pub(crate) fn last_change(metadata: &Metadata) -> Time {
     metadata.mtime.max(metadata.ctime)
 }
 
-/// Whether a change after `looked_at` shows in a file's times, if that was its last change until then.
-pub(crate) fn is_settled(last_change: Time, looked_at: SystemTime) -> bool {
+/// Whether a change after `looked_at` shows in a file's times, if that was its last change until then, and its times have
+/// this grain.
+pub(crate) fn is_settled(last_change: Time, looked_at: SystemTime, grain: Duration) -> bool {
     let seconds = u64::try_from(last_change.seconds).unwrap_or(0);
     let last_change = Duration::new(seconds, last_change.nanos.min(999_999_999));
-    last_change + GRAIN <= looked_at.duration_since(UNIX_EPOCH).unwrap_or_default()
+    last_change + grain <= looked_at.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// What a file is known by.

@@ -126,6 +126,9 @@ fn many_files_give_the_same_digest_each_time() {
     }
 }
 
+/// What the times of files are taken for.
+const GRAIN: Duration = Duration::from_secs(3);
+
 /// A file whose state no longer changes with the clock, and that state.
 fn settled(folder: &TempDir, name: &str) -> Metadata {
     Metadata::of(&rustix::fs::stat(folder.path().join(name)).unwrap())
@@ -144,7 +147,7 @@ fn later() -> SystemTime {
 fn a_known_file_is_not_read_again() {
     let folder = folder(&["a"]);
     let memo = DigestMemo::new();
-    memo.insert(&settled(&folder, "a"), later(), Digest::of("a lie"));
+    memo.insert(&settled(&folder, "a"), later(), GRAIN, Digest::of("a lie"));
     let told = digest_with(&folder, "a", &memo, ALL);
     assert_ne!(told, digest(&folder, "a"));
     // Any change makes it unknown.
@@ -157,13 +160,13 @@ fn a_file_that_just_changed_is_not_remembered() {
     let folder = folder(&["a"]);
     let memo = DigestMemo::new();
     let state = settled(&folder, "a");
-    memo.insert(&state, SystemTime::now(), Digest::of("a"));
+    memo.insert(&state, SystemTime::now(), GRAIN, Digest::of("a"));
     assert_eq!(memo.get_all(&[&state])[0], None);
-    memo.insert(&state, later(), Digest::of("a"));
+    memo.insert(&state, later(), GRAIN, Digest::of("a"));
     assert_eq!(memo.get_all(&[&state])[0], Some(Digest::of("a")));
     // Nor is one whose times lie in the future.
     File::open(folder.path().join("a")).unwrap().set_modified(later()).unwrap();
-    memo.insert(&settled(&folder, "a"), SystemTime::now(), Digest::of("a"));
+    memo.insert(&settled(&folder, "a"), SystemTime::now(), GRAIN, Digest::of("a"));
     assert_eq!(memo.get_all(&[&settled(&folder, "a")])[0], None);
 }
 
@@ -174,8 +177,8 @@ fn a_memo_is_kept_in_its_file() {
     let (a, b) = (settled(&folder, "a"), settled(&folder, "b"));
     let first = open(&path);
     let second = open(&path);
-    first.insert(&a, later(), Digest::of("a"));
-    second.insert(&b, later(), Digest::of("b"));
+    first.insert(&a, later(), GRAIN, Digest::of("a"));
+    second.insert(&b, later(), GRAIN, Digest::of("b"));
     first.save().unwrap();
     second.save().unwrap();
     let both = open(&path);
@@ -193,7 +196,7 @@ fn a_damaged_memo_counts_as_empty() {
     let path = folder.path().join("memo");
     let state = settled(&folder, "a");
     let memo = open(&path);
-    memo.insert(&state, later(), Digest::of("a"));
+    memo.insert(&state, later(), GRAIN, Digest::of("a"));
     memo.save().unwrap();
     let good = fs::read(&path).unwrap();
     for index in 0..good.len() {
@@ -206,7 +209,7 @@ fn a_damaged_memo_counts_as_empty() {
     }
     // It is replaced by the next that is saved.
     let memo = open(&path);
-    memo.insert(&state, later(), Digest::of("a"));
+    memo.insert(&state, later(), GRAIN, Digest::of("a"));
     memo.save().unwrap();
     assert_eq!(fs::read(&path).unwrap(), good);
 }
