@@ -17,8 +17,12 @@ const BUFFER_BYTES: usize = 256 << 10;
 /// Below this, a read and a write are cheaper than asking the kernel to copy.
 const KERNEL_COPY_BYTES: u64 = 64 << 10;
 
-/// The kernel is asked to copy at most this at once: a slow disk should not delay an interrupt by long.
-const KERNEL_PART_BYTES: usize = 64 << 20;
+/// The kernel is asked to copy at most this at once: a slow disk should not delay an interrupt by long, and gets
+/// something to do early.
+const KERNEL_PART_BYTES: usize = 8 << 20;
+
+/// From so many bytes on, the disk gets them at once.
+const WORTH_WRITING: usize = 1 << 20;
 
 /// stat(2) counts blocks of this size.
 const BLOCK_BYTES: u64 = 512;
@@ -73,7 +77,12 @@ impl<'a> ContentCopier<'a> {
             match fs::copy_file_range(source, Some(&mut from), target, Some(&mut to), length) {
                 // The file is shorter than it was, or one of those of /proc whose size is a lie.
                 Ok(0) => break,
-                Ok(copied) => position += copied as u64,
+                Ok(copied) => {
+                    if copied >= WORTH_WRITING {
+                        begin_writing(target, position, copied);
+                    }
+                    position += copied as u64;
+                }
                 Err(Errno::INTR) => {}
                 Err(
                     Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL | Errno::PERM | Errno::IO,
@@ -103,6 +112,13 @@ impl<'a> ContentCopier<'a> {
         }
         Ok(())
     }
+}
+
+/// Has the disk begin with what was copied: the step is synced before it gets its name, and until then the processors
+/// digest it. The kernel writes what it is told not to need, and keeps in memory what is not written yet.
+fn begin_writing(target: &File, start: u64, length: usize) {
+    // Only a hint: what the disk was not told it gets by the sync.
+    let _ = fs::fadvise(target, start, std::num::NonZeroU64::new(length as u64), fs::Advice::DontNeed);
 }
 
 /// The digest of a file of this process.
