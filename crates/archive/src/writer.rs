@@ -34,7 +34,7 @@ pub struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Starts an archive. `inner` gets large writes and needs no buffer.
+    /// Starts an archive. `inner` gets large writes and needs no buffer, but for those in front of large ones.
     pub fn new(inner: W) -> Self {
         Self { inner, buffer: vec![0; BUFFER_BYTES].into_boxed_slice(), filled: 0 }
     }
@@ -155,6 +155,33 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
+    /// Whether gathering `bytes` would only copy them: there are many, and the buffer then begins with a whole block.
+    fn passes(&self, bytes: &[u8]) -> bool {
+        bytes.len() >= self.buffer.len() / 2
+            && bytes.len().is_multiple_of(BLOCK)
+            && self.filled.is_multiple_of(BLOCK)
+    }
+
+    /// Writes `bytes` behind what is gathered, past the buffer.
+    fn pass(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.inner.write_all(&self.buffer[..self.filled])?;
+        self.filled = 0;
+        self.inner.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    /// Takes as many of `bytes` as the buffer has space for.
+    fn gather(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let space = self.space(bytes.len() as u64).map_err(|error| match error {
+            ArchiveError::Write(error) => error,
+            error => io::Error::other(error),
+        })?;
+        let count = space.len();
+        space.copy_from_slice(&bytes[..count]);
+        self.filled += count;
+        Ok(count)
+    }
+
     /// Fills the last block; the buffer begins and ends with whole ones.
     fn pad(&mut self) -> Result<(), ArchiveError> {
         self.put_zeros((self.filled.wrapping_neg() % BLOCK) as u64)
@@ -207,13 +234,8 @@ impl<W: Write> Write for EntryWriter<'_, W> {
         if bytes.is_empty() {
             return Ok(0);
         }
-        let space = self.writer.space(bytes.len() as u64).map_err(|error| match error {
-            ArchiveError::Write(error) => error,
-            error => io::Error::other(error),
-        })?;
-        let count = space.len();
-        space.copy_from_slice(&bytes[..count]);
-        self.writer.filled += count;
+        let count =
+            if self.writer.passes(bytes) { self.writer.pass(bytes)? } else { self.writer.gather(bytes)? };
         self.rest -= count as u64;
         Ok(count)
     }
@@ -270,16 +292,29 @@ mod tests {
 
     #[test]
     fn content_that_is_written_makes_the_same_bytes_as_content_that_is_read() {
-        let header = Header { size: 700, ..Header::new("file", EntryKind::File, 0o644) };
-        let content = [7; 700];
-        let mut read = Writer::new(Vec::new());
-        read.append(&header, &mut &content[..]).unwrap();
-        let mut written = Writer::new(Vec::new());
-        let mut entry = written.begin(&header).unwrap();
-        entry.write_all(&content[..300]).unwrap();
-        entry.write_all(&content[300..]).unwrap();
-        entry.finish().unwrap();
-        assert_eq!(written.finish().unwrap(), read.finish().unwrap());
+        const MANY: usize = BUFFER_BYTES;
+        for pieces in
+            [&[300, 400][..], &[MANY, 3], &[MANY, MANY, 700], &[512, MANY / 2, 1], &[1, MANY, MANY - 1]]
+        {
+            let content: Vec<u8> =
+                (0..pieces.iter().sum::<usize>()).map(|number| (number % 251) as u8).collect();
+            let header = Header { size: content.len() as u64, ..Header::new("file", EntryKind::File, 0o644) };
+            let mut written = Writer::new(Vec::new());
+            let mut entry = written.begin(&header).unwrap();
+            let mut rest = &content[..];
+            for length in pieces {
+                let (piece, later) = rest.split_at(*length);
+                entry.write_all(piece).unwrap();
+                rest = later;
+            }
+            entry.finish().unwrap();
+            let end = Header { size: 3, ..header.clone() };
+            written.append(&end, &mut &b"end"[..]).unwrap();
+            let mut expected = Writer::new(Vec::new());
+            expected.append(&header, &mut &content[..]).unwrap();
+            expected.append(&end, &mut &b"end"[..]).unwrap();
+            assert!(written.finish().unwrap() == expected.finish().unwrap(), "{pieces:?}");
+        }
     }
 
     #[test]

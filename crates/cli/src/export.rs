@@ -14,8 +14,8 @@ use crate::aside::{self, AsideFile};
 use crate::failure::Failure;
 use crate::output::{Compression, Destination, Form, Output};
 
-/// Bytes that are written at once.
-const BUFFER: usize = 1 << 20;
+/// Bytes that are written at once: as many as an archive's writer gathers, so that they are not gathered again.
+const BUFFER: usize = 256 << 10;
 
 /// Images on their way out.
 pub struct Export<'a> {
