@@ -47,7 +47,8 @@ fn an_image_that_has_a_name_keeps_its_layers_whatever_the_limits() {
     let bed = TestBed::with_base("FROM base\nRUN echo made > /made\n");
     let before = bed.built();
     bed.lbuild(["prune", "--all", "--keep-storage", "1B", "--min-free", "1000TB"]).success();
-    bed.lbuild(["prune", "--all"]).success().says(&["Freed 0 B"]);
+    let again = bed.lbuild(["prune", "--all"]).success();
+    assert!(again.text().contains("Freed 0 B"), "{again}");
     let after = bed.image(&bed.name());
     assert_eq!(before.top_layer().entry("made").content, after.top_layer().entry("made").content);
 }
