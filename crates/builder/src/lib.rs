@@ -192,13 +192,17 @@ fn begin_anew(build: &Build<'_>, error: BuildError) -> Result<(), BuildError> {
         None => !shared::is_unknown(&error),
     });
     let (Some(layer), false) = (layer, build.cancel.is_cancelled()) else { return Err(error) };
-    let mut reason: &dyn Error = &error;
-    while let Some(cause) = reason.source() {
-        reason = cause;
-    }
-    (build.events)(BuildEvent::Note(format!(
-        "layer {layer} cannot be fetched ({reason}); the step that makes it runs again"
-    )));
+    let note = if shared::is_unknown(&error) {
+        // As of another stage of an image that carries its cache.
+        format!("layer {layer} is needed, and no cache has it; the steps that lead to it run again")
+    } else {
+        let mut reason: &dyn Error = &error;
+        while let Some(cause) = reason.source() {
+            reason = cause;
+        }
+        format!("layer {layer} cannot be fetched ({reason}); the step that makes it runs again")
+    };
+    (build.events)(BuildEvent::Note(note));
     if let Some(cache) = &build.request.shared_cache {
         cache.lose(layer);
         cache.reopen();

@@ -242,6 +242,8 @@ impl<'a> Solver<'a> {
         self.start(id);
         self.emit(match error {
             BuildError::Interrupted => BuildEvent::Cancelled(id),
+            // The build begins anew without the record that told of a layer which is nowhere.
+            error if shared::is_unknown(error) => BuildEvent::Cancelled(id),
             _ => BuildEvent::Failed(id),
         });
     }

@@ -72,7 +72,8 @@ fn a_machine_with_an_empty_store_gets_every_step_from_the_image_that_another_pus
 
     // A change in the middle: what is below it comes from the image, and no layer of the rest.
     three.bed.file("file", "changed\n");
-    let third = build(&three, &name, &[&from]).success();
+    let third = build(&three, &name, &[&from]).success().says(&["no cache has it"]);
+    assert!(!third.stderr.contains("FAILED"), "{third}");
     assert!((4..=7).contains(&executed(&third)), "{third}");
     assert_eq!(three.file_of(&name, "first"), one.file_of(&name, "first"), "{third}");
     assert_eq!(three.file_of(&name, "copied"), b"changed\n");
@@ -164,4 +165,20 @@ fn an_image_that_is_not_there_yet_or_cannot_be_asked_for_is_a_miss() {
     let run = build(&other, "app", &["--cache-from=127.0.0.1:1/app:main"]).success();
     assert_eq!(executed(&run), 7, "{run}");
     assert!(run.stderr.contains("not used as a cache"), "{run}");
+}
+
+#[test]
+fn the_images_of_an_index_carry_the_steps_of_their_platforms() {
+    let (one, two) = (machine(), machine());
+    let registry = Registry::start(&one.path("registry"));
+    let name = registry.name("app:main");
+    let options = ["--platform=linux/amd64,linux/arm64", "--cache-to=type=inline", "--push"];
+    let from = format!("--cache-from={name}");
+    for bed in [&one, &two] {
+        bed.bed.dockerfile("FROM scratch\nARG TARGETARCH\nCOPY file /of/$TARGETARCH\nWORKDIR /w\n");
+    }
+    let first = build(&one, &name, &options).success();
+    let second = build(&two, &name, &[&options[..], &[&from]].concat()).success();
+    assert_eq!((executed(&first), executed(&second)), (4, 0), "{second}");
+    assert_eq!(pushed(&first), pushed(&second));
 }
