@@ -3,9 +3,11 @@
 //! The stable compiler has all that libFuzzer needs but for its name as an option; neither a nightly one
 //! nor cargo-fuzz is needed.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::command::{Failure, command, run};
@@ -32,15 +34,38 @@ const LIMITS: [&str; 2] = ["-timeout=10", "-rss_limit_mb=2048"];
 /// A target passes if nothing fell. What fell is kept, and told with the command that shows it again.
 pub fn fuzz(names: &[String], time: Duration) -> Result<Counts, Failure> {
     let names = targets(names)?;
-    let programs = build()?;
-    let mut counts = Counts::default();
-    for name in names {
-        match run_target(&name, &programs.join(&name), time)? {
-            true => counts.passed += 1,
-            false => counts.failed += 1,
+    run_targets(names, &build()?, time)
+}
+
+/// The same for all targets, which lie in `programs`.
+pub fn run_all(programs: &Path, time: Duration) -> Result<Counts, Failure> {
+    run_targets(targets(&[])?, programs, time)
+}
+
+/// Runs targets, as many at a time as there are processors: a target uses one.
+fn run_targets(names: Vec<String>, programs: &Path, time: Duration) -> Result<Counts, Failure> {
+    let at_once = std::thread::available_parallelism().map_or(1, usize::from);
+    let waiting = Mutex::new(VecDeque::from(names));
+    let next = || waiting.lock().ok().and_then(|mut waiting| waiting.pop_front());
+    let work = || {
+        let mut counts = Counts::default();
+        while let Some(name) = next() {
+            match run_target(&name, &programs.join(&name), time)? {
+                true => counts.passed += 1,
+                false => counts.failed += 1,
+            }
         }
-    }
-    Ok(counts)
+        Ok(counts)
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..at_once).map(|_| scope.spawn(work)).collect();
+        let panicked = |_| Err(Failure("a thread that runs fuzz targets panicked".to_owned()));
+        let mut counts = Counts::default();
+        for worker in workers {
+            counts += worker.join().unwrap_or_else(panicked)?;
+        }
+        Ok(counts)
+    })
 }
 
 /// The targets of those names, which must exist; all if there are none.
@@ -61,7 +86,7 @@ fn targets(names: &[String]) -> Result<Vec<String>, Failure> {
 ///
 /// The crates have a lock file of their own here. One that misses a dependency which a crate got since is
 /// mended, told, and no failure: whoever adds a dependency need not know of it.
-fn build() -> Result<PathBuf, Failure> {
+pub fn build() -> Result<PathBuf, Failure> {
     let folder = workspace::target("fuzz")?;
     let lock = workspace::root().join("fuzz/Cargo.lock");
     let locked = fs::read(&lock).ok();

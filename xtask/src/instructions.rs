@@ -115,6 +115,11 @@ pub fn count() -> Result<bool, Failure> {
     Ok(is_success)
 }
 
+/// Gets the valgrind that counts, unless it is there.
+pub fn get_valgrind() -> Result<(), Failure> {
+    Valgrind::get().map(drop)
+}
+
 /// A current valgrind: those of releases do not know the system calls that lbuild is made of.
 struct Valgrind {
     root: PathBuf,

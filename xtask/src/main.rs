@@ -19,10 +19,12 @@ mod faults;
 mod fuzz;
 mod instructions;
 mod packages;
+mod preparation;
 mod rootfs;
 mod scale;
 mod seeds;
 mod suite;
+mod test_programs;
 mod threats;
 mod unstable;
 mod workspace;
@@ -44,9 +46,16 @@ Usage:
 
   cargo xtask test [--without-docker] [FILTER...]
       Install what the tests need, start a Docker daemon for them alone, run
-      every test and the conformance cases, stop the daemon, try the store with
-      faults, and give hostile input to each fuzz target for a few seconds. The last line is `N passed,
-      N failed`. With FILTERs, only tests whose names contain one.
+      every test, stop the daemon, run the conformance cases, try the store with
+      faults, and give hostile input to each fuzz target for a few seconds. Two
+      test programs run at a time; what one prints is shown as a whole. The last
+      line is `N passed, N failed`. With FILTERs, only tests whose names contain
+      one. LBUILD_BIN: a binary that is tested instead of one built from these
+      sources; also for `threats`.
+
+  cargo xtask prepare
+      Install and download what the tests and `instructions` need, which they do
+      by themselves otherwise.
 
   cargo xtask conformance [--jobs N] [CASE...]
       Run the conformance cases in ../shared/conformance, all or by name or glob,
@@ -127,6 +136,10 @@ fn dispatch(arguments: &[String]) -> Result<bool, Failure> {
             let (flags, filters): (Vec<_>, Vec<_>) =
                 rest.iter().cloned().partition(|argument| argument.starts_with("--"));
             suite::run(flag(&flags, "--without-docker")?, &filters)
+        }
+        "prepare" => {
+            flag(rest, "")?;
+            preparation::everything().map(|()| true)
         }
         "conformance" => {
             let (jobs, names) = number(rest, "--jobs")?;

@@ -1,8 +1,7 @@
 //! Every test, with what it needs: `cargo xtask test`.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::command::{Failure, run_quietly};
 use crate::conformance;
@@ -11,8 +10,9 @@ use crate::dockerd::Dockerd;
 use crate::failures::Failures;
 use crate::faults;
 use crate::fuzz;
-use crate::packages;
-use crate::rootfs;
+use crate::preparation;
+use crate::test_programs::{TestProgram, TestRun, run_side_by_side};
+use crate::threats;
 use crate::workspace::{self, cargo};
 
 /// The module that holds the tests which need Docker.
@@ -33,6 +33,9 @@ const NEED_CASES: [&str; 5] = [
     "fuzz targets: seeds from the corpus (they run with those of testdata)",
 ];
 
+/// The test programs that run longest, which are therefore started first.
+const LONGEST: [&str; 2] = ["tests: e2e", "tests: threats"];
+
 /// Tests that did not run, all for the same reason.
 struct NotRun {
     reason: String,
@@ -45,19 +48,33 @@ struct Daemons {
     current: Option<Dockerd>,
 }
 
+/// What was built.
+struct Built {
+    lbuild: PathBuf,
+    programs: Vec<TestProgram>,
+    /// The folder of the fuzz targets, if they are to run.
+    fuzz_targets: Option<PathBuf>,
+}
+
 /// Runs the tests whose names contain one of `filters`. Without filters, runs all of them, the
 /// conformance cases, the faults in short form, and each fuzz target for a short time. Returns whether none failed.
 pub fn run(without_docker: bool, filters: &[String]) -> Result<bool, Failure> {
-    packages::ensure(&packages::TEST_TOOLS)?;
-    let lbuild = workspace::build_release()?;
-    let fixtures = fixtures()?;
+    let (fixtures, built) = std::thread::scope(|scope| {
+        // Downloads need the network, and building the processors.
+        let prepared = scope.spawn(|| preparation::for_tests(!without_docker));
+        let built = build(filters.is_empty());
+        let prepared =
+            prepared.join().unwrap_or_else(|_| Err(Failure("the preparation panicked".to_owned())));
+        Ok::<_, Failure>((prepared?, built?))
+    })?;
     let mut not_run = Vec::new();
+    let names = |part: &str| names(&built.programs, part);
     let daemons = if without_docker {
         let reason = "by --without-docker".to_owned();
         not_run.push(NotRun { reason, names: names(DOCKER_TESTS)? });
         Daemons { installed: None, current: None }
     } else {
-        start_daemons(&mut not_run)?
+        start_daemons(names, &mut not_run)?
     };
     if conformance::script().is_none() {
         let mut names = names(SCHEMAS_TEST)?;
@@ -65,25 +82,36 @@ pub fn run(without_docker: bool, filters: &[String]) -> Result<bool, Failure> {
         not_run.push(NotRun { reason: "since there is no ../shared/conformance/check.py".to_owned(), names });
     }
 
-    let (mut counts, failures) = cargo_test(&lbuild, &fixtures, &daemons, filters)?;
+    let (mut counts, failures) = run_tests(&built, &fixtures, &daemons, filters)?;
     drop(daemons);
-    if filters.is_empty() {
+    if let Some(fuzz_targets) = built.fuzz_targets {
         if conformance::script().is_some() {
-            counts += conformance::run(&lbuild, &[], conformance::JOBS)?;
+            counts += conformance::run(&built.lbuild, &[], conformance::JOBS)?;
         }
-        let outcome = faults::run(lbuild, faults::Amount::short(), &[])?;
+        let outcome = faults::run(built.lbuild, faults::Amount::short(), &[])?;
         counts += outcome.counts;
         if !outcome.not_run.is_empty() {
             not_run.push(NotRun { reason: "since this machine cannot".to_owned(), names: outcome.not_run });
         }
-        counts += fuzz::fuzz(&[], fuzz::SHORT)?;
+        counts += fuzz::run_all(&fuzz_targets, fuzz::SHORT)?;
     }
     report(counts, &failures, &not_run);
     Ok(counts.is_success())
 }
 
+/// Builds what the tests run.
+fn build(with_fuzz_targets: bool) -> Result<Built, Failure> {
+    let lbuild = workspace::lbuild()?;
+    let programs = TestProgram::build(&["--workspace"])?;
+    let fuzz_targets = with_fuzz_targets.then(fuzz::build).transpose()?;
+    Ok(Built { lbuild, programs, fuzz_targets })
+}
+
 /// Starts both daemons. That a current one cannot be had is no failure, and told.
-fn start_daemons(not_run: &mut Vec<NotRun>) -> Result<Daemons, Failure> {
+fn start_daemons(
+    names: impl Fn(&str) -> Result<Vec<String>, Failure>,
+    not_run: &mut Vec<NotRun>,
+) -> Result<Daemons, Failure> {
     let installed = Some(Dockerd::start()?);
     let current = match Dockerd::start_current() {
         Ok(current) => Some(current),
@@ -96,85 +124,74 @@ fn start_daemons(not_run: &mut Vec<NotRun>) -> Result<Daemons, Failure> {
     Ok(Daemons { installed, current })
 }
 
-/// The folder with the root file systems that the tests build from, made once.
-fn fixtures() -> Result<PathBuf, Failure> {
-    let folder = workspace::target("test/fixtures")?;
-    let debian = folder.join("debian-rootfs.tar.gz");
-    if !debian.exists() {
-        rootfs::debian(&debian)?;
-    }
-    let programs = [rootfs::UTILITIES, rootfs::ATTRIBUTE_UTILITIES].concat();
-    rootfs::from_host(&programs, &folder.join("host"), &folder.join("host-rootfs.tar.gz"))?;
-    Ok(folder)
-}
-
-/// Runs cargo's tests, shows their output as it comes and adds up their counts.
-fn cargo_test(
-    lbuild: &Path,
+/// Runs all test programs and the examples of the documentation, shows their output and adds up their counts.
+fn run_tests(
+    built: &Built,
     fixtures: &Path,
     daemons: &Daemons,
     filters: &[String],
 ) -> Result<(Counts, Failures), Failure> {
-    let mut command = cargo();
-    command.args(["test", "--workspace", "--no-fail-fast", "--"]).args(filters);
-    command.env("LBUILD_BIN", lbuild).env("LBUILD_TEST_FIXTURES", fixtures);
-    match &daemons.installed {
-        Some(docker) => {
-            command.env("LBUILD_TEST_DOCKER_CLIENT", docker.client());
-            command.env("LBUILD_TEST_DOCKER_HOST", docker.host());
-        }
-        None => {
-            command.args(["--skip", DOCKER_TESTS]);
+    let rank = |program: &&TestProgram| {
+        LONGEST.iter().position(|name| *name == program.name).unwrap_or(LONGEST.len())
+    };
+    let mut programs: Vec<_> = built.programs.iter().collect();
+    programs.sort_by_key(rank);
+    let mut runs: Vec<_> = programs
+        .into_iter()
+        .map(|program| TestRun {
+            name: program.name.clone(),
+            command: match program.name.as_str() {
+                threats::PROGRAM => threats::in_memory(program),
+                _ => program.command(),
+            },
+        })
+        .collect();
+    let mut examples = cargo();
+    examples.args(["test", "--workspace", "--no-fail-fast", "--doc", "--"]);
+    runs.push(TestRun { name: "examples of the documentation".to_owned(), command: examples });
+    for run in &mut runs {
+        run.command.args(filters).env("LBUILD_BIN", &built.lbuild).env("LBUILD_TEST_FIXTURES", fixtures);
+        daemons.tell(&mut run.command);
+        if conformance::script().is_none() {
+            run.command.args(["--skip", SCHEMAS_TEST]);
         }
     }
-    match &daemons.current {
-        Some(docker) => {
-            command.env("LBUILD_TEST_CURRENT_DOCKER_CLIENT", docker.client());
-            command.env("LBUILD_TEST_CURRENT_DOCKER_HOST", docker.host());
-            command.envs(docker.config().map(|config| ("LBUILD_TEST_CURRENT_DOCKER_CONFIG", config)));
-        }
-        None => {
-            command.args(["--skip", CURRENT_DOCKER_TESTS]);
-        }
-    }
-    if conformance::script().is_none() {
-        command.args(["--skip", SCHEMAS_TEST]);
-    }
-    let (mut counts, failures, success) = count_results(&mut command)?;
-    if !success && counts.failed == 0 {
-        // Something did not compile, or a test process died before it could count.
-        counts.failed = 1;
-    }
-    Ok((counts, failures))
+    run_side_by_side(runs)
 }
 
-/// Runs `command`; returns the counts and failures that it printed and whether it succeeded.
-fn count_results(command: &mut Command) -> Result<(Counts, Failures, bool), Failure> {
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(Failure::of("cannot run cargo test"))?;
-    let (mut counts, mut failures) = (Counts::default(), Failures::default());
-    for line in child.stdout.take().into_iter().flat_map(|output| BufReader::new(output).split(b'\n')) {
-        let line = line.map_err(Failure::of("cannot read the output of cargo test"))?;
-        let line = String::from_utf8_lossy(&line);
-        println!("{line}");
-        failures.read(&line);
-        if let Some(found) = Counts::from_cargo(&line) {
-            counts += found;
+impl Daemons {
+    /// Tells a test program where the daemons are, and which tests cannot run without.
+    fn tell(&self, command: &mut Command) {
+        match &self.installed {
+            Some(docker) => {
+                command.env("LBUILD_TEST_DOCKER_CLIENT", docker.client());
+                command.env("LBUILD_TEST_DOCKER_HOST", docker.host());
+            }
+            None => {
+                command.args(["--skip", DOCKER_TESTS]);
+            }
+        }
+        match &self.current {
+            Some(docker) => {
+                command.env("LBUILD_TEST_CURRENT_DOCKER_CLIENT", docker.client());
+                command.env("LBUILD_TEST_CURRENT_DOCKER_HOST", docker.host());
+                command.envs(docker.config().map(|config| ("LBUILD_TEST_CURRENT_DOCKER_CONFIG", config)));
+            }
+            None => {
+                command.args(["--skip", CURRENT_DOCKER_TESTS]);
+            }
         }
     }
-    let status = child.wait().map_err(Failure::of("cannot wait for cargo test"))?;
-    Ok((counts, failures, status.success()))
 }
 
 /// The names of the end-to-end tests that have `part` in theirs.
-fn names(part: &str) -> Result<Vec<String>, Failure> {
-    let mut command = cargo();
-    command.args(["test", "--quiet", "--package", "lbuild-tests", "--test", "e2e", "--"]);
-    let listing = run_quietly(command.args(["--list", "--format", "terse", part]))?;
-    Ok(listing.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
+fn names(programs: &[TestProgram], part: &str) -> Result<Vec<String>, Failure> {
+    let mut names = Vec::new();
+    for program in programs.iter().filter(|program| program.name == LONGEST[0]) {
+        let listing = run_quietly(program.command().args(["--list", "--format", "terse", part]))?;
+        names.extend(listing.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned));
+    }
+    Ok(names)
 }
 
 fn report(counts: Counts, failures: &Failures, not_run: &[NotRun]) {
@@ -187,20 +204,5 @@ fn report(counts: Counts, failures: &Failures, not_run: &[NotRun]) {
     match not_run.iter().map(|not_run| not_run.names.len()).sum::<usize>() {
         0 => println!("\n{passed} passed, {failed} failed"),
         skipped => println!("\n{passed} passed, {failed} failed, {skipped} not run"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::command::command;
-
-    #[test]
-    fn counts_are_added_up_over_all_test_programs() {
-        let script = "echo 'test result: ok. 2 passed; 0 failed; 0 ignored'
-            echo 'test result: FAILED. 1 passed; 1 failed; 0 ignored'
-            exit 101";
-        let (counts, _, success) = count_results(&mut command("sh", ["-c", script])).unwrap();
-        assert_eq!((counts, success), (Counts { passed: 3, failed: 1 }, false));
     }
 }

@@ -49,7 +49,11 @@ pub fn cargo() -> Command {
 
 /// The binary that `LBUILD_BIN` names; without that, the release binary, which is built.
 pub fn lbuild() -> Result<PathBuf, Failure> {
-    std::env::var_os("LBUILD_BIN").map_or_else(build_release, |file| Ok(file.into()))
+    match std::env::var_os("LBUILD_BIN") {
+        // Tests run in other folders.
+        Some(file) => std::path::absolute(file).map_err(Failure::of("LBUILD_BIN names no file")),
+        None => build_release(),
+    }
 }
 
 /// Builds `lbuild` as it is released, one static file, and returns the binary's path.
