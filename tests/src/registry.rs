@@ -202,7 +202,8 @@ fn configuration_of(folder: &Path, address: &str, options: &RegistryOptions) -> 
     let folder_text = folder.display();
     let mut text = format!(
         "version: 0.1\nlog: {{level: warn}}\nstorage:\n  filesystem: {{rootdirectory: {folder_text}/data}}\n  \
-         delete: {{enabled: true}}\nhttp:\n  addr: {address}\n  secret: test\n"
+         delete: {{enabled: true}}\nvalidation:\n  manifests: {{urls: {{allow: ['^https?://']}}}}\n\
+         http:\n  addr: {address}\n  secret: test\n"
     );
     if let Some(tls) = &options.tls {
         let tls = tls.display();

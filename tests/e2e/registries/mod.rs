@@ -4,6 +4,7 @@ mod access;
 mod cache;
 mod cache_faults;
 mod faults;
+mod foreign;
 mod inline;
 mod lazy;
 mod mirrors;
@@ -12,6 +13,7 @@ mod platforms;
 mod pull;
 mod push;
 mod tls;
+mod unpacking;
 
 use std::ffi::OsStr;
 use std::fs;
