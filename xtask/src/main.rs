@@ -82,6 +82,11 @@ Usage:
       root and as an ordinary user, and write bench/ISOLATION.md; fails where it
       is 5 ms or more. Needs root; takes half a minute.
 
+  cargo xtask bench pull [--runs N]
+      Pull an image of about 500 MB from a registry on this machine with lbuild,
+      skopeo and Docker in turn, N times (5), each into an empty store, and
+      write bench/PULL.md; fails unless lbuild is the fastest. Needs root.
+
   cargo xtask bench growth [steps|layers|files|bytes|images|builds]...
       Measure how time and memory grow with the amount of each and write
       bench/GROWTH.md and a plot of each; fails where one is worse than linear.
@@ -151,6 +156,7 @@ fn dispatch(arguments: &[String]) -> Result<bool, Failure> {
             [context, rest @ ..] if context == "context" => bench::context::time(rest),
             [memory] if memory == "memory" => bench::context::memory(),
             [isolation] if isolation == "isolation" => bench::isolation::measure(),
+            [pull, rest @ ..] if pull == "pull" => bench::pull::run(number(rest, "--runs")?.0),
             _ => bench::run(rest).map(|()| true),
         },
         "instructions" => {

@@ -65,6 +65,15 @@ pub const TEST_TOOLS: [Package; 24] = [
 pub const BENCH_TOOLS: [Package; 3] =
     [MMDEBSTRAP, Package { name: "buildah", program: "buildah" }, Package { name: "time", program: "time" }];
 
+/// What pulls of one image are measured with besides Docker, and on.
+pub const PULL_BENCH_TOOLS: [Package; 5] = [
+    MMDEBSTRAP,
+    Package { name: "skopeo", program: "skopeo" },
+    Package { name: "docker-registry", program: "docker-registry" },
+    IPROUTE,
+    Package { name: "time", program: "time" },
+];
+
 /// What the measurements on large contexts need.
 pub const CONTEXT_BENCH_TOOLS: [Package; 2] =
     [Package { name: "git", program: "git" }, Package { name: "time", program: "time" }];

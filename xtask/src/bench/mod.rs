@@ -10,6 +10,7 @@ pub mod isolation;
 mod measure;
 mod peers;
 mod phases;
+pub mod pull;
 mod random;
 mod reasons;
 mod report;

@@ -165,17 +165,28 @@ COPY late.txt /data/late.txt
     )?;
     fs::write(folder.join("late.txt"), "0\n")?;
     let mut random = Random::new(1);
-    for number in 0..FILES {
+    small_files(&mut random, &folder.join("tree"), FILES)?;
+    large_files(&mut random, &folder.join("tree/big"), BLOBS)
+}
+
+/// Writes `count` files, most of them small, into folders below `tree`.
+pub fn small_files(random: &mut Random, tree: &Path, count: usize) -> std::io::Result<()> {
+    for number in 0..count {
         let (group, inner) = (number / (FILES_A_FOLDER * FOLDERS_A_GROUP), number / FILES_A_FOLDER);
-        let place = folder.join(format!("tree/d{group:02}/s{}", inner % FOLDERS_A_GROUP));
+        let place = tree.join(format!("d{group:02}/s{}", inner % FOLDERS_A_GROUP));
         fs::create_dir_all(&place)?;
         let length = ((random.pareto(1.1) * 700.0) as usize).min(LARGEST_FILE);
         let content = if number % 4 == 0 { random.bytes(length) } else { random.text(length) };
         fs::write(place.join(format!("file{number:05}.txt")), content)?;
     }
-    fs::create_dir_all(folder.join("tree/big"))?;
-    for number in 0..BLOBS {
-        fs::write(folder.join(format!("tree/big/blob{number:02}.bin")), blob(&mut random, number % 3))?;
+    Ok(())
+}
+
+/// Writes `count` files of [`BLOB_BYTES`] into `folder`.
+pub fn large_files(random: &mut Random, folder: &Path, count: usize) -> std::io::Result<()> {
+    fs::create_dir_all(folder)?;
+    for number in 0..count {
+        fs::write(folder.join(format!("blob{number:02}.bin")), blob(random, number % 3))?;
     }
     Ok(())
 }
