@@ -3,8 +3,24 @@
 use std::io::{self, Write};
 use std::thread;
 
+use zstd::zstd_safe::CParameter;
+
 use crate::Compression;
 use crate::gzip::GzipWriter;
+
+/// Bytes that a thread of zstd compresses at a time, at levels that look back as far. zstd's own choice is 8 MB, of which
+/// it holds three and one for each thread, and what they are compressed to: more memory than all else takes.
+const ZSTD_JOB: u32 = 2 << 20;
+
+/// The highest such level.
+const MOST_ZSTD_LEVEL: i32 = 8;
+
+/// Each job may refer to half of the one before (`ZSTD_c_overlapLog`), not to an eighth: that gives back what smaller
+/// jobs cost, and a little more.
+const ZSTD_OVERLAP: u32 = 8;
+
+/// Threads of zstd at most: more would wait for the digests, which one thread computes.
+const MOST_ZSTD_THREADS: u32 = 4;
 
 /// Compresses what is written to it.
 pub(crate) enum Encoder<W: Write> {
@@ -38,7 +54,11 @@ impl<W: Write> Encoder<W> {
 fn zstd_encoder<W: Write>(output: W, level: i32, threads: usize) -> io::Result<zstd::Encoder<'static, W>> {
     let mut encoder = zstd::Encoder::new(output, level)?;
     encoder.include_checksum(true)?;
-    encoder.multithread(u32::try_from(threads).unwrap_or(1).clamp(1, 64))?;
+    if level <= MOST_ZSTD_LEVEL {
+        encoder.set_parameter(CParameter::JobSize(ZSTD_JOB))?;
+        encoder.set_parameter(CParameter::OverlapSizeLog(ZSTD_OVERLAP))?;
+    }
+    encoder.multithread(u32::try_from(threads).unwrap_or(1).clamp(1, MOST_ZSTD_THREADS))?;
     Ok(encoder)
 }
 
