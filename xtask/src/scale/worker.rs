@@ -78,7 +78,7 @@ impl Worker {
         let mut command = within(&self.namespace, &self.lbuild);
         command.arg("--root").arg(&self.store);
         command.args(["build", "--progress=rawjson", "--target", service, "-t", service]);
-        command.arg(format!("--cache-from=type=registry,ref={}", self.cache));
+        command.arg(format!("--cache-from=type=registry,ref={},namespace=cache", self.cache));
         if is_frozen {
             command.arg("--frozen");
         } else {
