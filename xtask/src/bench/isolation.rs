@@ -1,10 +1,10 @@
 //! What it costs to keep a RUN apart: `cargo xtask bench isolation`.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::Command;
 
 use serde_json::Value;
 
@@ -45,13 +45,13 @@ pub fn measure() -> Result<bool, Failure> {
     let bed = Bed::new()?;
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let people = [
-        People { who: "root", figures: bed.measure(Command::new(bed.program()))? },
-        People { who: "an ordinary user with subordinate ids", figures: bed.measure(bed.as_user())? },
+        People { who: "root", figures: bed.measure(&[])? },
+        People { who: "an ordinary user with subordinate ids", figures: bed.measure(&bed.as_user())? },
     ];
     let report = format!(
         "# What it costs to keep a RUN apart\n\n\
          Written by `cargo xtask bench isolation`, which runs a static `/bin/true` {TURNS} times in each of these \
-         ways, in turns. A cell is the median in milliseconds and, in brackets, the smallest and the largest.\n\n\
+         ways, in turns, with the highest priority. A cell is the median in milliseconds and, in brackets, the smallest and the largest.\n\n\
          Machine: {}. Load before: {}.\n\n{}",
         machine(),
         load.split_whitespace().take(3).collect::<Vec<_>>().join(" "),
@@ -102,14 +102,16 @@ impl Bed {
         self.folder.join("cost")
     }
 
-    fn as_user(&self) -> Command {
-        let mut unshare = command("unshare", ["--mount", "sh", "-c", AS_USER]);
-        unshare.arg(&self.folder).arg(self.program());
-        unshare
+    fn as_user(&self) -> [&OsStr; 6] {
+        let folder = self.folder.as_os_str();
+        ["unshare".as_ref(), "--mount".as_ref(), "sh".as_ref(), "-c".as_ref(), AS_USER.as_ref(), folder]
     }
 
-    fn measure(&self, mut cost: Command) -> Result<Value, Failure> {
-        let printed = run_quietly(cost.arg(self.folder.join("root")).arg(TURNS))?;
+    /// By a program that runs its last arguments, before all else that the machine does.
+    fn measure(&self, launcher: &[&OsStr]) -> Result<Value, Failure> {
+        let mut cost = command("nice", ["-n", "-20"]);
+        cost.args(launcher).arg(self.program()).arg(self.folder.join("root")).arg(TURNS);
+        let printed = run_quietly(&mut cost)?;
         serde_json::from_str(&printed).map_err(Failure::of("the program that measures prints no JSON"))
     }
 
