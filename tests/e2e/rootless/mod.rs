@@ -1,5 +1,6 @@
 //! Builds by people with fewer rights than root's: the same images.
 
+mod copies;
 mod debian;
 mod doctor;
 mod network;

@@ -30,6 +30,13 @@ impl Bed {
         Self { store, directory }
     }
 
+    /// With a store of another kind than root's.
+    pub fn of(options: StoreOptions) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("store"), options).unwrap();
+        Self { store, directory }
+    }
+
     pub fn path(&self) -> PathBuf {
         self.directory.path().join("store")
     }
