@@ -92,7 +92,7 @@ fn pods_build_what_root_does() {
     }
     let report = cluster.run("default", [json!({}), json!({})], &["doctor", "--json"]).success().json();
     assert_eq!(report["mode"], "user-namespace", "{report}");
-    check_masked_proc(&report);
+    check_masks(&report);
     // Neither root nor namespaces: there is no way to run a step.
     let refused = cluster.run("restricted", restricted("RuntimeDefault"), &BUILD);
     refused.failure(1).says(&["user 1000 cannot build here", "lbuild doctor"]);
@@ -114,13 +114,18 @@ fn pods_build_what_root_does() {
     }
 }
 
-/// Checks that doctor names what hides parts of `/proc`, and Kubernetes' own way to show them.
+/// Checks that doctor names what a pod hides and locks, and Kubernetes' own way to have it.
 #[track_caller]
-fn check_masked_proc(report: &Value) {
-    let features = report["features"].as_array().unwrap();
-    let proc = features.iter().find(|feature| feature["feature"] == "a new /proc").unwrap();
-    assert_eq!(proc["works"], false, "{proc}");
-    assert!(proc["mend"].as_str().unwrap().contains("procMount: Unmasked"), "{proc}");
+fn check_masks(report: &Value) {
+    for (name, cause, mend) in [
+        ("a new /proc", "hides parts of /proc", "procMount: Unmasked"),
+        ("control groups", "is read-only", "resources.limits"),
+    ] {
+        let mut features = report["features"].as_array().unwrap().iter();
+        let found = features.find(|feature| feature["feature"] == name).unwrap();
+        assert!(found["cause"].as_str().unwrap().contains(cause), "{found}");
+        assert!(found["mend"].as_str().unwrap().contains(mend), "{found}");
+    }
 }
 
 /// The example below a heading of docs/ci.md, with an archive as its output instead of a registry.

@@ -163,6 +163,12 @@ fn doctor_names_the_setting_that_blocks_a_feature() {
         ),
         (AS_USER.to_owned(), "control groups", "no control group", "Delegate=yes"),
         (
+            format!("mount -t tmpfs -o ro tmpfs /sys/fs/cgroup; {AS_USER}"),
+            "control groups",
+            "/sys/fs/cgroup is read-only",
+            "resources.limits",
+        ),
+        (
             format!("test ! -e /dev/fuse || mount --bind /dev/null /dev/fuse; {AS_USER}"),
             "/dev/fuse",
             "no /dev/fuse",

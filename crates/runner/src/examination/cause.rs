@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use rustix::fs::{StatVfsMountFlags, statvfs};
 use rustix::io::Errno;
 
 use crate::helper;
@@ -129,6 +130,12 @@ pub(super) fn of_id_programs() -> Option<Cause> {
 }
 
 pub(super) fn of_no_group() -> Cause {
+    // Version 2, and the hierarchies of version 1.
+    let mounts = ["/sys/fs/cgroup", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/memory"];
+    if let Some(mount) = mounts.into_iter().find(|mount| is_read_only(mount)) {
+        let mend = "limit the container: docker run --memory … (Kubernetes: resources.limits)";
+        return Cause::new(format!("{mount} is read-only, as in a container"), mend);
+    }
     let mend = "systemd-run --user --scope --property=Delegate=yes lbuild …";
     Cause::new("no control group is delegated to this user", mend)
 }
@@ -137,11 +144,16 @@ pub(super) fn of_no_fuse() -> Cause {
     Cause::new("there is no /dev/fuse", "")
 }
 
+fn is_read_only(mount: &str) -> bool {
+    statvfs(mount).is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
 fn seccomp() -> Option<Cause> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let is_filtered = status.lines().any(|line| line.split_whitespace().eq(["Seccomp:", "2"]));
-    let mend = "docker run --security-opt seccomp=unconfined … (Kubernetes: seccompProfile type Unconfined)";
-    is_filtered.then(|| Cause::new("a seccomp filter, as Docker's default profile", mend))
+    let mend = "docker run --security-opt seccomp=unconfined … (Kubernetes: seccompProfile type Unconfined, or \
+                Localhost with a profile that allows user namespaces)";
+    is_filtered.then(|| Cause::new("a seccomp filter, as Docker's and Kubernetes' default profiles", mend))
 }
 
 fn of_security_module() -> Cause {
