@@ -29,6 +29,9 @@ const VERSION: u32 = 1;
 /// Steps that are read from one image: more than any Dockerfile has.
 const MAX_STEPS: usize = 20_000;
 
+/// Keys of one step: a copy has two.
+const MAX_KEYS: usize = 8;
+
 /// The result of a step, as an image carries it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InlineStep {
@@ -90,6 +93,9 @@ pub(crate) fn read(
         serde_json::from_value(field).map_err(|error| format!("its cache cannot be read: {error}"))?;
     if steps.len() > MAX_STEPS {
         return Err(format!("its cache has {} steps", steps.len()));
+    }
+    if let Some(step) = steps.iter().find(|step| step.keys.len() > MAX_KEYS) {
+        return Err(format!("its cache has a step of {} keys", step.keys.len()));
     }
     let layers = configuration.rootfs.diff_ids;
     if layers.len() != blobs.len() {
@@ -197,6 +203,8 @@ mod tests {
             (changed("/steps/0/layer/diffId", json!("../../etc")), &blobs, "cannot be read"),
             (changed("/steps/0/layer/size", json!(-1)), &blobs, "cannot be read"),
             (changed("/steps/0/created", json!("\u{1b}[2J")), &blobs, "without a time"),
+            (changed("/steps/0/keys", json!(vec![Digest::of("a"); 9])), &blobs, "a step of 9 keys"),
+            (changed("/steps", json!(vec![&good["steps"][0]; 20_001])), &blobs, "20001 steps"),
             (image(&good), &blobs[..1], "2 layers and its manifest 1"),
         ] {
             let error = read(&configuration, blobs).unwrap_err();
