@@ -114,7 +114,8 @@ fn section(grown: &Grown) -> String {
             let _ = write!(text, "| {} ", shown(slope));
         }
     }
-    text + "|\n\n"
+    text += "|\n\n";
+    if axis.bound.is_empty() { text } else { text + axis.bound + "\n\n" }
 }
 
 #[cfg(test)]
