@@ -3,7 +3,7 @@
     kubelet.py SOCKET IMAGE FOLDER < POD
 
 POD is YAML or JSON: a Pod, or something with a Pod as its template. IMAGE is run whatever image the pod names.
-Emptydirs are made in FOLDER. What the pod's first container writes is written here, its status is that of
+Emptydirs are made in FOLDER, profiles of the node's own are read from it. What the pod's first container writes is written here, its status is that of
 this program.
 
 Sources of the messages' numbers: k8s.io/cri-api/pkg/apis/runtime/v1/api.proto; of what kubelet sends:
@@ -27,7 +27,7 @@ READ_ONLY = "/proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger".split()
 # NamespaceMode
 POD, CONTAINER, NODE = range(3)
 # SecurityProfile.ProfileType
-PROFILES = {"RuntimeDefault": 0, "Unconfined": 1}
+PROFILES = {"RuntimeDefault": 0, "Unconfined": 1, "Localhost": 2}
 # ContainerState
 EXITED = 2
 
@@ -110,7 +110,9 @@ class Pod:
 
     def profile(self):
         profile = self.security.get("seccompProfile", {"type": "Unconfined"})
-        return message((1, PROFILES[profile["type"]]))
+        file = profile.get("localhostProfile")
+        path = os.path.join(self.folder, file) if file else []
+        return message((1, PROFILES[profile["type"]]), (2, path))
 
     def namespaces(self):
         # As with `hostNetwork`: a network of the pod's own takes a plugin.

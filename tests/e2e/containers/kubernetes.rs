@@ -93,6 +93,14 @@ fn pods_build_what_root_does() {
     let report = cluster.run("default", [json!({}), json!({})], &["doctor", "--json"]).success().json();
     assert_eq!(report["mode"], "user-namespace", "{report}");
     check_masks(&report);
+    let [mut pod, container] = restricted("Localhost");
+    pod["seccompProfile"]["localhostProfile"] = json!("lbuild.json");
+    let folder = cluster.folder("restricted-with-a-profile");
+    fs::create_dir(&folder).unwrap();
+    fs::copy(workspace().join("docs/kubernetes-seccomp.json"), folder.join("lbuild.json")).unwrap();
+    let built =
+        cluster.run("restricted-with-a-profile", [pod, container], &BUILD).success().says(&[REMEMBERED]);
+    assert_eq!(id(&folder.join("work/image.tar")), cluster.root, "{built}");
     // Neither root nor namespaces: there is no way to run a step.
     let refused = cluster.run("restricted", restricted("RuntimeDefault"), &BUILD);
     refused.failure(1).says(&["user 1000 cannot build here", "lbuild doctor"]);
