@@ -9,9 +9,15 @@ use crate::{entry, workspace};
 use tar::{Builder, EntryType};
 
 /// The sources, from the workspace's folder. Each becomes a static program of its name.
-const SOURCES: [&str; 2] = ["crates/runner/tests/runs/probe.c", "tests/threats/swap.c"];
+const SOURCES: [&str; 4] = [
+    "crates/runner/tests/runs/probe.c",
+    "tests/threats/swap.c",
+    "tests/threats/reach.c",
+    "tests/threats/plant.c",
+];
 
-/// A layer with `/bin/probe`, which makes system calls, and `/bin/swap`, which swaps two names.
+/// A layer with `/bin/probe`, which makes system calls, `/bin/swap`, which swaps two names, `/bin/reach`, which
+/// connects to sockets and processes, and `/bin/plant`, which leaves strange trees behind.
 pub fn programs_layer() -> Vec<u8> {
     static LAYER: OnceLock<Vec<u8>> = OnceLock::new();
     LAYER.get_or_init(make_layer).clone()

@@ -3,6 +3,8 @@
 //! CVE-2024-24557: Docker's classic builder took a pulled image for the cache of a `FROM scratch` build if
 //! its history looked alike, and did not see changes of HEALTHCHECK and ONBUILD.
 
+use std::fs;
+
 use lbuild_tests::{BaseImage, Image, entry};
 use serde_json::{Value, json};
 use tar::{Builder, EntryType};
@@ -98,7 +100,7 @@ pub fn an_image_from_outside_is_never_the_cache(mode: Mode) {
         let archive = scene.folder().join("poisoned.tar");
         poisoned(&honest).write(&scene.name(), &archive);
         scene.lbuild(["load", "-i", archive.to_str().unwrap()]).success();
-        std::fs::remove_file(archive).unwrap();
+        fs::remove_file(archive).unwrap();
         let image = scene.image_of_build();
         let content = &image.top_layer().entry("result").content;
         assert_ne!(content, b"poison\n", "a loaded image was taken for the result of {dockerfile}");
@@ -121,7 +123,7 @@ pub fn a_layer_from_outside_replaces_none(mode: Mode) {
         .write("claims", &archive);
     let run = scene.lbuild(["load", "-i", archive.to_str().unwrap()]);
     assert_eq!(run.status.code(), Some(1), "{run}");
-    std::fs::remove_file(archive).unwrap();
+    fs::remove_file(archive).unwrap();
     let again = scene.image_of_build();
     assert_eq!(
         (again.id, again.layers.last().unwrap().diff_id.clone()),
@@ -129,4 +131,84 @@ pub fn a_layer_from_outside_replaces_none(mode: Mode) {
     );
     scene.dockerfile("FROM base\nRUN echo honest > /result\nRUN cat /result\n");
     scene.build([""; 0]).success().says(&["honest"]);
+}
+
+/// Whoever may write a folder that machines share changes its records and blobs: a build takes nothing that
+/// is not what its key says, and its image is the honest one.
+pub fn a_poisoned_record_of_a_shared_cache(mode: Mode) {
+    const DOCKERFILE: &str = "FROM base\nRUN echo one > /a\nRUN echo two > /b\nRUN cat /a /b > /c\n";
+    let honest = Scene::with_base(mode, DOCKERFILE);
+    let cache = honest.folder().join("shared");
+    honest.build([&format!("--cache-to=type=local,dest={}", cache.display())]).success();
+    let expected = honest.image(&honest.name());
+    let files = |folder: &str| {
+        let mut files: Vec<_> =
+            fs::read_dir(cache.join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files
+    };
+    let (records, blobs) = (files("records"), files("blobs/sha256"));
+    let originals: Vec<_> =
+        records.iter().chain(&blobs).map(|path| (path, fs::read(path).unwrap())).collect();
+    assert!(records.len() >= 3 && !blobs.is_empty(), "{records:?} {blobs:?}");
+    type Poison<'a> = (&'a str, Box<dyn Fn() + 'a>);
+    let rename_in_records = |from: &str, to: &str| {
+        for record in &records {
+            let text = fs::read_to_string(record).unwrap();
+            fs::write(record, text.replace(from, to)).unwrap();
+        }
+    };
+    let hex = |path: &std::path::Path| path.file_name().unwrap().to_string_lossy().into_owned();
+    let poisons: Vec<Poison<'_>> = vec![
+        (
+            "each record under another's name",
+            Box::new(|| {
+                for (name, other) in records.iter().zip(records.iter().cycle().skip(1)) {
+                    let content = originals.iter().find(|(path, _)| *path == other).unwrap().1.clone();
+                    fs::write(name, content).unwrap();
+                }
+            }),
+        ),
+        (
+            "other bytes in every blob",
+            Box::new(|| {
+                for blob in &blobs {
+                    let mut content = fs::read(blob).unwrap();
+                    let middle = content.len() / 2;
+                    content[middle] ^= 0x20;
+                    fs::write(blob, content).unwrap();
+                }
+            }),
+        ),
+        (
+            "records that name a path",
+            Box::new(|| {
+                rename_in_records(&hex(&blobs[0]), &format!("../../{}", "0".repeat(58)));
+            }),
+        ),
+    ];
+    for (what, poison) in poisons {
+        originals.iter().for_each(|(path, content)| fs::write(path, content).unwrap());
+        poison();
+        let victim = Scene::with_base(mode, DOCKERFILE);
+        let run = victim.tried(&[&format!("--cache-from=type=local,src={}", cache.display())]);
+        if !run.status.success() {
+            assert!(run.stderr.contains("error"), "{what}: {run}");
+            continue;
+        }
+        // A layer that nothing needed yet is fetched, and found out, when it is written.
+        let archive = victim.folder().join("image.tar");
+        let saved = victim.lbuild(["save", "-o", archive.to_str().unwrap(), &victim.name()]);
+        if !saved.status.success() {
+            assert!(saved.stderr.contains("damaged"), "{what}: {saved}");
+            continue;
+        }
+        let image = Image::read(&archive);
+        assert_eq!(image.layers.len(), expected.layers.len(), "{what}: {run}");
+        for (layer, (path, content)) in
+            image.layers[2..].iter().zip([("a", "one\n"), ("b", "two\n"), ("c", "one\ntwo\n")])
+        {
+            assert_eq!(layer.entry(path).content, content.as_bytes(), "{what}: {run}");
+        }
+    }
 }

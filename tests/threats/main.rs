@@ -27,8 +27,11 @@ mod manifests;
 mod mount_races;
 mod mount_stubs;
 mod program_file;
+mod reach;
 mod registries;
 mod secrets;
+mod strange_texts;
+mod strange_trees;
 mod system_calls;
 mod users;
 mod web;
@@ -140,17 +143,30 @@ fn rows() -> Vec<Row> {
         "labels that configure the host", "CVE-2026-53488", Applies =>
             labels: labels_configure_nothing;
         "a cache that a stranger wrote", "", Applies =>
-            cache_keys: an_image_from_outside_is_never_the_cache a_layer_from_outside_replaces_none;
+            cache_keys: an_image_from_outside_is_never_the_cache a_layer_from_outside_replaces_none
+                a_poisoned_record_of_a_shared_cache;
         "system calls and rights beyond Docker's", "", Applies =>
             system_calls: calls_that_docker_forbids rights_that_the_dockerfile_asks_for;
         "the machine's processes, settings and devices", "", Applies =>
-            host: other_processes settings_of_the_kernel control_groups devices the_environment;
+            host: other_processes settings_of_the_kernel control_groups devices the_environment,
+            reach: processes_by_their_numbers;
+        "the machine's sockets and agents", "", Applies =>
+            reach: abstract_sockets_without_a_network an_agent_of_another_step;
         "output without an end", "", Applies =>
             host: output_without_an_end;
         "memory and processes without an end", "",
             No("an ordinary user has no control groups to limit a step with, unless systemd delegates them") =>
             host: limits_of_a_step;
         "output that drives the terminal", "", Applies =>
-            host: output_that_drives_the_terminal;
+            host: output_that_drives_the_terminal,
+            strange_texts: control_characters_in_a_dockerfile;
+        "a base image's configuration that is absurd", "", Applies =>
+            strange_texts: configurations_that_are_absurd;
+        "addresses that lead to this machine's files", "", Applies =>
+            strange_texts: redirects_to_other_schemes;
+        "trees that a step leaves to stumble over", "", Applies =>
+            strange_trees: marks_of_overlayfs trees_that_are_hard_to_clean;
+        "processes that a step leaves behind, or kills", "", Applies =>
+            strange_trees: a_process_that_goes_on a_step_that_kills_everything;
     }
 }

@@ -5,7 +5,7 @@ mod status;
 use std::io::Write;
 
 use annotate_snippets::renderer::{DEFAULT_ERROR_STYLE, DEFAULT_HELP_STYLE, DEFAULT_TERM_WIDTH};
-use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use anstyle::{Effects, Style as Paint};
 use lbuild_builder::BuildError;
 use lbuild_parser::{Diagnostic, Severity, Span};
@@ -41,6 +41,12 @@ impl Style {
     pub fn of_stderr() -> Self {
         let renderer = if terminal::has_colour() { Renderer::styled() } else { Renderer::plain() };
         Self(renderer.term_width(terminal::width().max(DEFAULT_TERM_WIDTH)))
+    }
+
+    /// The groups as text. The renderer shows control characters of the source as pictures, but for those
+    /// above ASCII, of which some terminals take one for the beginning of a command.
+    fn render(&self, groups: &[Group<'_>]) -> String {
+        self.0.render(groups).replace(|c| matches!(c, '\u{80}'..='\u{9f}'), "\u{fffd}")
     }
 
     #[cfg(test)]
@@ -112,7 +118,7 @@ impl Source {
         if let Some(url) = diagnostic.url {
             group = group.element(Level::NOTE.message(format!("see {url}")));
         }
-        style.0.render(&[group])
+        style.render(&[group])
     }
 
     /// Whether `error` has to do with this file, so that [`Source::render_error`] shows its place.
@@ -176,7 +182,7 @@ impl Source {
         if let Some(help) = help.as_deref().or(advice) {
             group = group.element(Level::HELP.message(clean(help)));
         }
-        style.0.render(&[group])
+        style.render(&[group])
     }
 
     fn snippet<'a>(

@@ -2,6 +2,7 @@
 //!
 //! What a RUN writes may move the cursor, set the title, or hide other text. Nothing of that passes.
 
+use serde_json::Value;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// The columns between two tab stops.
@@ -24,6 +25,22 @@ pub fn printable(bytes: &[u8]) -> String {
             }
             c if c.is_control() || is_invisible(c) => {}
             c => out.push(c),
+        }
+    }
+    out
+}
+
+/// A JSON document as one line that is printable too: characters that drive a terminal are escaped, also those
+/// that JSON itself lets pass. Programs read the same text as before.
+pub fn json_line(document: &Value) -> String {
+    let text = document.to_string();
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        // All of them stand inside of strings, and none is beyond 16 bits.
+        if c.is_control() || is_invisible(c) {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
         }
     }
     out
@@ -124,6 +141,14 @@ fn skip_string(rest: &mut std::str::Chars<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_json_line_is_printable_and_reads_back() {
+        let document = serde_json::json!({ "text": "a\u{1b}[2J\u{9b}8m\u{7f}\u{202e}\r\n\"é\\" });
+        let line = json_line(&document);
+        assert!(line.chars().all(|c| !c.is_control() && !is_invisible(c)), "{line:?}");
+        assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), document);
+    }
 
     #[test]
     fn control_sequences_do_not_pass() {

@@ -29,6 +29,7 @@ use crate::images::Images;
 use crate::output::{Destination, Form, Output};
 use crate::progress::Progress;
 use crate::signals::{Interruption, Watch};
+use crate::text::json_line;
 use crate::timings::Timings;
 use crate::uploads::Uploads;
 use crate::{cache, export, registry, root, subject};
@@ -220,7 +221,7 @@ impl Attempt<'_> {
         for one in &damage {
             let text = format!("{one}; what it held is built again");
             diagnostics::print(&match is_json {
-                true => json!({ "event": "note", "text": text }).to_string(),
+                true => json_line(&json!({ "event": "note", "text": text })),
                 false => format!("note: {text}"),
             });
         }
@@ -232,7 +233,7 @@ impl Attempt<'_> {
 fn tell_warnings(source: &Source, warnings: &[Diagnostic], json: bool) {
     for warning in warnings {
         diagnostics::print(&match json {
-            true => json!({ "event": "warning", "diagnostic": source.json(warning) }).to_string(),
+            true => json_line(&json!({ "event": "warning", "diagnostic": source.json(warning) })),
             false => format!("{}\n", source.render(warning, &Style::of_stderr())),
         });
     }
@@ -301,7 +302,7 @@ fn needs_layers(output: &Output) -> bool {
 /// Tells why the build failed, in the file where that is.
 fn failed(source: &Source, error: &BuildError, json: bool, interruption: &Interruption) -> Failure {
     if json {
-        diagnostics::print(&source.error_json(error).to_string());
+        diagnostics::print(&json_line(&source.error_json(error)));
         let exit = interruption.exit().unwrap_or_else(|| build_exit(error));
         return Failure::Reported(exit);
     }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::Renderer;
 use super::lines::Lines;
+use crate::text::json_line;
 
 /// Writes objects to `out`.
 pub struct Json<W> {
@@ -30,7 +31,7 @@ impl<W: Write> Json<W> {
             object.extend(fields);
         }
         // The build goes on where nobody reads its progress.
-        let _ = writeln!(self.out, "{object}");
+        let _ = writeln!(self.out, "{}", json_line(&object));
     }
 
     fn output(&mut self, at: Duration, id: StepId, stream: Stream, line: &[u8]) {

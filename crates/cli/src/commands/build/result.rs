@@ -18,6 +18,7 @@ use crate::export::{Export, Exported};
 use crate::failure::Failure;
 use crate::output::{Destination, Output};
 use crate::size::Size;
+use crate::text::json_line;
 use crate::timings::Timings;
 use crate::uploads::Uploads;
 use crate::{aside, diagnostics, registry, units};
@@ -147,7 +148,8 @@ impl Delivery<'_> {
 
     fn say(&self, level: &str, text: &str) {
         if self.json {
-            diagnostics::print(&json!({ "event": "cache", "level": level, "message": text }).to_string());
+            let event = json!({ "event": "cache", "level": level, "message": text });
+            diagnostics::print(&json_line(&event));
         } else {
             diagnostics::print(&format!("{level}: {text}"));
         }
