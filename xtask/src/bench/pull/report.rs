@@ -45,7 +45,7 @@ impl Report {
         let load: Vec<&str> = self.load.split_whitespace().take(3).collect();
         let mut text = format!(
             "# Pulling an image\n\n\
-             Written by `cargo xtask bench pull`. An image of seven layers, {} MB as gzip: a Debian, 16,000 small \
+             Written by `cargo xtask bench pull`. An image of six layers, about 550 MB and {} MB as gzip: a Debian, 16,000 small \
              files, 280 MB in eight large ones, a layer of deletions. It is in Debian's `docker-registry` on the \
              same machine, reached by loopback without TLS. The programs take turns, each into an empty store; \
              the disk is synced before each pull.\n\n\
