@@ -88,6 +88,7 @@ impl<'a> Package<'a> {
         let (_, config) = store.image_config(&image.id).map_err(store_error)?;
         let mut layers: Vec<PackedLayer> = Vec::new();
         let mut packed: HashMap<DiffId, usize> = HashMap::new();
+        let mut blobs: HashMap<Digest, DiffId> = HashMap::new();
         for diff_id in &image.layers {
             // One layer may be in an image twice.
             let layer = match packed.get(diff_id) {
@@ -99,6 +100,13 @@ impl<'a> Package<'a> {
                     pack(store, &layer, options, readers)?
                 }
             };
+            let other = blobs.insert(layer.descriptor.digest, *diff_id);
+            if let Some(other) = other.filter(|other| other != diff_id) {
+                // One blob is one layer: what was said of the other is not true, and to read it tells.
+                for claimed in [&other, diff_id] {
+                    store.layer_blob(claimed).map_err(store_error)?;
+                }
+            }
             packed.insert(*diff_id, layers.len());
             layers.push(layer);
         }

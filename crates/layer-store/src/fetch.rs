@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use lbuild_archive::Limits as ArchiveLimits;
 use lbuild_oci::{DiffId, MediaType, lock};
 
+use crate::error::OnPath;
 use crate::layer::{FOREIGN_BYTES, FOREIGN_RATIO};
 use crate::receive::Incoming;
 use crate::rise::Place;
@@ -85,15 +86,28 @@ impl Store {
         Ok(())
     }
 
-    /// Opens the blob of a layer that came from elsewhere, fetched if it is not here.
+    /// Opens the blob of a layer that came from elsewhere, fetched if it is not here. It holds the layer, and
+    /// is as long as was said.
     ///
     /// # Errors
     /// As [`Store::fetch_layers`]; [`StoreError::UnknownLayer`] too for a layer that has no blob.
     pub fn layer_blob(&self, diff_id: &DiffId) -> Result<File, StoreError> {
         self.fetch_layers(&[*diff_id])?;
         let layer = self.known_layer(diff_id)?;
-        let blob = layer.blob.ok_or(StoreError::UnknownLayer(*diff_id))?;
-        self.open_blob(&blob.digest)
+        let is_told = !layer.sources.is_empty();
+        if is_told {
+            // Perhaps nobody has unpacked it yet, and whoever wrote a shared cache may have named another blob.
+            self.write_layer_tar(diff_id, &mut io::sink())?;
+        }
+        let blob = layer.blob.as_ref().ok_or(StoreError::UnknownLayer(*diff_id))?;
+        let file = self.open_blob(&blob.digest)?;
+        let length = file.metadata().on("read", self.layout.blob(&blob.digest))?.len();
+        if is_told && length != blob.size {
+            self.forget_elsewhere(&layer)?;
+            let reason = format!("the blob is damaged: it has {length} bytes, expected {}", blob.size);
+            return Err(StoreError::Lost { diff_id: *diff_id, source: reason.into() });
+        }
+        Ok(file)
     }
 
     /// A layer whose bytes are here, fetched if they were not; not verified.
