@@ -15,6 +15,10 @@ pub const STEEPEST: f64 = 1.15;
 /// The same of the time from the start to the end, which what else runs on the machine lengthens.
 pub const STEEPEST_TIME: f64 = 1.3;
 
+/// The same of both where the kernel itself does more for each amount than for the one before: the square, and what
+/// measuring is off by.
+pub const STEEPEST_BOUND: f64 = 2.15;
+
 /// What one amount of work cost.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Point {
@@ -68,15 +72,15 @@ impl Curve {
         slope(self.points.iter().map(|point| (point.amount, point.megabytes)), LEAST_MEGABYTES)
     }
 
-    /// Whether none is worse than linear.
-    pub fn is_linear(&self) -> bool {
-        [
-            (self.processor_slope(), STEEPEST),
-            (self.memory_slope(), STEEPEST),
-            (self.time_slope(), STEEPEST_TIME),
-        ]
-        .into_iter()
-        .all(|(slope, steepest)| slope.is_none_or(|slope| slope <= steepest))
+    /// Whether none is worse than linear, or than what the kernel needs where that bounds times.
+    pub fn is_linear(&self, is_bound: bool) -> bool {
+        let (processor, time) = match is_bound {
+            true => (STEEPEST_BOUND, STEEPEST_BOUND),
+            false => (STEEPEST, STEEPEST_TIME),
+        };
+        [(self.processor_slope(), processor), (self.memory_slope(), STEEPEST), (self.time_slope(), time)]
+            .into_iter()
+            .all(|(slope, steepest)| slope.is_none_or(|slope| slope <= steepest))
     }
 }
 
@@ -128,23 +132,24 @@ mod tests {
             let found = curve.time_slope();
             let rounded = found.map(|slope| (slope * 1000.0).round() / 1000.0);
             assert_eq!(rounded, expected);
-            assert_eq!(curve.is_linear(), expected.is_none_or(|slope| slope < 1.15));
+            assert_eq!(curve.is_linear(false), expected.is_none_or(|slope| slope < 1.15));
+            assert!(curve.is_linear(true));
         }
     }
 
     #[test]
     fn waiting_more_than_the_work_grows_is_no_line_either() {
         let mut found = curve(|amount| amount / 10.0);
-        assert!(found.is_linear());
+        assert!(found.is_linear(false));
         for point in &mut found.points {
             point.seconds = point.amount.powf(1.5);
         }
-        assert!(!found.is_linear(), "{:?}", found.time_slope());
+        assert!(!found.is_linear(false), "{:?}", found.time_slope());
     }
 
     #[test]
     fn a_leap_out_of_nothing_is_no_line() {
         let found = curve(|amount| if amount < 5000.0 { 0.05 } else { 50.0 });
-        assert!(!found.is_linear(), "{:?}", found.time_slope());
+        assert!(!found.is_linear(false), "{:?}", found.time_slope());
     }
 }
