@@ -27,7 +27,7 @@ const RECORD_BYTES: usize = KEY_BYTES + DIGEST_BYTES + 2;
 const REFINEMENTS: usize = 2;
 
 /// New records that are kept apart before they are sorted in.
-const MAX_RECENT: usize = 50_000;
+const MAX_RECENT: usize = 16_000;
 
 /// As many lookups are worth a thread.
 const LOOKUPS: usize = 1024;

@@ -24,7 +24,7 @@ use crate::walk::{Filter, unreadable};
 
 /// As many entries of one selection are kept in memory; a selection that has more is walked again
 /// whenever it is needed.
-const KEPT_ENTRIES: usize = 1 << 17;
+const KEPT_ENTRIES: usize = 7 << 14;
 
 /// One source of an instruction, its variables expanded.
 #[derive(Debug, Clone, Copy)]
