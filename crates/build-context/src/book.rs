@@ -32,9 +32,6 @@ const MAX_RECENT: usize = 16_000;
 /// As many lookups are worth a thread.
 const LOOKUPS: usize = 1024;
 
-/// Lookups at once: each takes a hundred bytes until it is answered.
-const AT_ONCE: usize = 16 << 10;
-
 /// The beginning of a SHA-256. Evenly spread, which the search relies on.
 pub(crate) type Key = [u8; KEY_BYTES];
 
@@ -103,15 +100,11 @@ impl Book {
         key: impl Fn(&T) -> Key + Sync,
     ) -> Vec<Option<Digest>> {
         let state = &mut *self.state();
-        let mut digests = Vec::with_capacity(items.len());
-        for some in items.chunks(AT_ONCE) {
-            let found = state.find_all(some, &key);
-            for place in found.iter().flatten().filter_map(|found| found.place) {
-                state.use_today(place);
-            }
-            digests.extend(found.into_iter().map(|found| found.map(|found| found.digest)));
+        let found = state.find_all(items, &key);
+        for place in found.iter().flatten().filter_map(|found| found.place) {
+            state.use_today(place);
         }
-        digests
+        found.into_iter().map(|found| found.map(|found| found.digest)).collect()
     }
 
     /// Records a digest.
