@@ -6,8 +6,9 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
+
+use crate::image::sha256;
 
 /// Every file of a base image has this time, in seconds since the Unix epoch.
 const TIME: u64 = 1_500_000_000;
@@ -163,8 +164,4 @@ fn busybox_layer() -> Vec<u8> {
     }
     entry(&mut tar, "linked-2", EntryType::Link, 0o644, b"linked-1");
     tar.into_inner().unwrap()
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    crate::image::hex(&Sha256::digest(bytes))
 }

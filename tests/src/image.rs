@@ -151,7 +151,12 @@ impl Entry {
 }
 
 /// `bytes` in hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+/// The SHA-256 of `bytes` in hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -201,10 +206,7 @@ impl Members {
     fn blob(&mut self, descriptor: &Value) -> Vec<u8> {
         let bytes = self.read(&blob_path(descriptor));
         assert_eq!(descriptor["size"].as_u64(), Some(bytes.len() as u64), "size in {descriptor}");
-        assert_eq!(
-            descriptor["digest"].as_str().unwrap(),
-            format!("sha256:{}", hex(&Sha256::digest(&bytes)))
-        );
+        assert_eq!(descriptor["digest"].as_str().unwrap(), format!("sha256:{}", sha256(&bytes)));
         bytes
     }
 

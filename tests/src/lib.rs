@@ -30,7 +30,7 @@ pub use docker::Docker;
 pub use fault_proxy::{Fault, FaultProxy, Seen};
 pub use fixtures::{debian_rootfs, host_rootfs, lbuild_binary, static_lbuild, workspace};
 pub use git::{GitServer, add_gitlink, commit};
-pub use image::{Entry, Image, Layer};
+pub use image::{Entry, Image, Layer, sha256};
 pub use kubernetes::Node;
 pub use leftovers::Leftovers;
 pub use person::Person;

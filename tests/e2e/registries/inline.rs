@@ -2,9 +2,8 @@
 
 use std::fs;
 
-use lbuild_tests::{FaultProxy, Registry, Run};
+use lbuild_tests::{FaultProxy, Registry, Run, sha256};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::{RegistryBed, skopeo};
 use crate::shared_cache::executed;
@@ -91,7 +90,7 @@ fn change(bed: &RegistryBed, registry: &Registry, change: impl FnOnce(&mut Value
     let mut config = read(digest.strip_prefix("sha256:").unwrap());
     change(&mut config);
     let config = config.to_string();
-    let digest: String = Sha256::digest(&config).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = sha256(config.as_bytes());
     manifest["config"]["digest"] = format!("sha256:{digest}").into();
     manifest["config"]["size"] = config.len().into();
     fs::write(folder.join(digest), config).unwrap();

@@ -5,8 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use lbuild_tests::{Image, Person, Run, SharedBed, debian_rootfs};
-use sha2::{Digest, Sha256};
+use lbuild_tests::{Image, Person, Run, SharedBed, debian_rootfs, sha256};
 
 const DOCKERFILE: &str = "FROM scratch
 ADD rootfs.tar /
@@ -116,6 +115,6 @@ fn write_repository(bed: &SharedBed) {
 /// What apt reads of a repository.
 fn index(archive: &Path, content: &[u8]) -> String {
     let fields = Run::of(Command::new("dpkg-deb").arg("--field").arg(archive)).success().text();
-    let digest: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = sha256(content);
     format!("{fields}Filename: ./several.deb\nSize: {}\nSHA256: {digest}\n\n", content.len())
 }
