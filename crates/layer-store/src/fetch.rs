@@ -92,10 +92,9 @@ impl Store {
     /// # Errors
     /// As [`Store::fetch_layers`]; [`StoreError::UnknownLayer`] too for a layer that has no blob.
     pub fn layer_blob(&self, diff_id: &DiffId) -> Result<File, StoreError> {
-        self.fetch_layers(&[*diff_id])?;
         let layer = self.known_layer(diff_id)?;
         let is_told = !layer.sources.is_empty();
-        if is_told {
+        if is_told || !self.is_here(&layer)? {
             // Perhaps nobody has unpacked it yet, and whoever wrote a shared cache may have named another blob.
             self.write_layer_tar(diff_id, &mut io::sink())?;
         }
