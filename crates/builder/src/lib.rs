@@ -44,11 +44,12 @@ mod testing;
 mod time;
 mod user;
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::sync::Mutex;
 
 use lbuild_layer_store::{ImageRecord, Store, StoreError};
-use lbuild_oci::ImageConfig;
+use lbuild_oci::{DiffId, ImageConfig};
 use lbuild_parser::Diagnostic;
 pub use lbuild_runner::{Cancel, Exit, RunError};
 use lbuild_shared_cache::Written;
@@ -155,6 +156,7 @@ pub fn build_or_keep(
 fn solve(build: Build<'_>) -> Result<BuildOutcome, BuildError> {
     let Build { store, request, .. } = build;
     let mut executed = 0;
+    let mut lost = BTreeSet::new();
     loop {
         let solved = Solver::new(build).solve();
         executed += solved.as_ref().map_or(0, |solved| solved.executed);
@@ -176,20 +178,20 @@ fn solve(build: Build<'_>) -> Result<BuildOutcome, BuildError> {
                 let shared = request.shared_cache.as_ref().map(|cache| cache.written()).unwrap_or_default();
                 return Ok(BuildOutcome { image, config, executed, cached, shared });
             }
-            Err(error) => begin_anew(&build, error)?,
+            Err(error) => begin_anew(&build, &mut lost, error)?,
         }
     }
 }
 
 /// Makes ready for a build without a layer that is in a record and not to be had; other failures are
 /// given back.
-fn begin_anew(build: &Build<'_>, error: BuildError) -> Result<(), BuildError> {
+fn begin_anew(build: &Build<'_>, lost: &mut BTreeSet<DiffId>, error: BuildError) -> Result<(), BuildError> {
     let is_of_image = |layer| build.images.values().any(|image| image.rootfs.diff_ids.contains(&layer));
     let layer = shared::lost_layer(&error).filter(|layer| !is_of_image(*layer));
     // A layer that is missing although nothing says any more that it is there would be missed for ever.
     let layer = layer.filter(|layer| match &build.request.shared_cache {
         Some(cache) => !cache.is_lost(layer),
-        None => !shared::is_unknown(&error),
+        None => !shared::is_unknown(&error) && lost.insert(*layer),
     });
     let (Some(layer), false) = (layer, build.cancel.is_cancelled()) else { return Err(error) };
     let note = if shared::is_unknown(&error) {

@@ -102,9 +102,8 @@ impl Store {
         let file = self.open_blob(&blob.digest)?;
         let length = file.metadata().on("read", self.layout.blob(&blob.digest))?.len();
         if is_told && length != blob.size {
-            self.forget_elsewhere(&layer)?;
             let reason = format!("the blob is damaged: it has {length} bytes, expected {}", blob.size);
-            return Err(StoreError::Lost { diff_id: *diff_id, source: reason.into() });
+            return Err(self.lose(&layer, reason.into()));
         }
         Ok(file)
     }
@@ -146,13 +145,27 @@ impl Store {
                 },
             }
         }
-        if !self.is_cancelled() {
-            self.forget_elsewhere(layer)?;
+        match self.is_cancelled() {
+            true => Err(StoreError::Lost { diff_id: layer.diff_id, source: failure }),
+            false => Err(self.lose(layer, failure)),
         }
-        Err(StoreError::Lost { diff_id: layer.diff_id, source: failure })
     }
 
-    /// Forgets a layer that is not what was said of it, with its blob.
+    /// Forgets a layer that is not what was said of it, with its blob. The error tells why, and so does the one
+    /// of whoever asks for the layer later.
+    pub(crate) fn lose(&self, layer: &Layer, source: Box<dyn Error + Send + Sync>) -> StoreError {
+        if let Err(error) = self.forget_elsewhere(layer) {
+            return error;
+        }
+        let mut reason: &dyn Error = &*source;
+        while let Some(cause) = reason.source() {
+            reason = cause;
+        }
+        lock(&self.lost).insert(layer.diff_id, reason.to_string());
+        StoreError::Lost { diff_id: layer.diff_id, source }
+    }
+
+    /// Forgets a layer and its blob.
     pub(crate) fn forget_elsewhere(&self, layer: &Layer) -> Result<(), StoreError> {
         lock(&self.layers).remove(&layer.diff_id);
         let mut pending = lock(&self.pending);

@@ -175,8 +175,7 @@ impl Store {
         let (actual, size) = match &layer.blob {
             Some(blob) => match self.decompress_to(&layer, blob, output) {
                 Err(StoreError::ReadLayer { source, .. }) if !layer.sources.is_empty() => {
-                    self.forget_elsewhere(&layer)?;
-                    return Err(StoreError::Lost { diff_id: *diff_id, source: source.into() });
+                    return Err(self.lose(&layer, source.into()));
                 }
                 result => result?,
             },
@@ -188,11 +187,11 @@ impl Store {
             }
         };
         if actual != diff_id.0 {
-            self.forget_damaged(&layer)?;
             if !layer.sources.is_empty() {
                 let reason = format!("what {} gave has the digest {actual}", layer.sources.join(" or "));
-                return Err(StoreError::Lost { diff_id: *diff_id, source: reason.into() });
+                return Err(self.lose(&layer, reason.into()));
             }
+            self.forget_damaged(&layer)?;
             return Err(StoreError::DigestMismatch {
                 what: format!("layer {diff_id}"),
                 expected: diff_id.0,
@@ -234,7 +233,11 @@ impl Store {
     }
 
     pub(crate) fn known_layer(&self, diff_id: &DiffId) -> Result<Layer, StoreError> {
-        self.layer(diff_id)?.ok_or(StoreError::UnknownLayer(*diff_id))
+        let unknown = || match lock(&self.lost).get(diff_id) {
+            Some(reason) => StoreError::Lost { diff_id: *diff_id, source: reason.clone().into() },
+            None => StoreError::UnknownLayer(*diff_id),
+        };
+        self.layer(diff_id)?.ok_or_else(unknown)
     }
 
     /// Whether the layer's tar can be had, here or elsewhere.
@@ -257,9 +260,6 @@ impl Store {
 
     /// Sets aside what no longer gives the layer's tar.
     fn forget_damaged(&self, layer: &Layer) -> Result<(), StoreError> {
-        if !layer.sources.is_empty() {
-            return self.forget_elsewhere(layer);
-        }
         const REASON: &str = "it is not what its layer's digest promises";
         match (&layer.blob, &layer.snapshot) {
             (Some(blob), _) => self.set_aside(&self.layout.blob(&blob.digest), REASON)?,

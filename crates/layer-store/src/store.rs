@@ -87,6 +87,8 @@ pub struct Store {
     pub(crate) fetcher: OnceLock<Arc<dyn Fetcher>>,
     /// One lock for each blob that is being fetched.
     pub(crate) fetching: Mutex<HashMap<Digest, Arc<Mutex<()>>>>,
+    /// Why layers were forgotten that should have been elsewhere.
+    pub(crate) lost: Mutex<HashMap<DiffId, String>>,
     /// On an overlay: what the snapshots that were looked at delete.
     pub(crate) whiteouts: Mutex<HashMap<ChainId, Arc<[Vec<u8>]>>>,
     /// What was found damaged and not told yet.
@@ -185,6 +187,7 @@ impl Store {
             layers: Mutex::default(),
             fetcher: OnceLock::new(),
             fetching: Mutex::default(),
+            lost: Mutex::default(),
             whiteouts: Mutex::default(),
             damage: Mutex::default(),
             set_aside: Mutex::default(),
