@@ -192,7 +192,9 @@ impl Place<'_> {
         let store = self.store;
         let Some(blob) = &layer.blob else { return Ok(false) };
         let fetching = Arc::clone(lock(&store.fetching).entry(blob.digest).or_default());
-        let _alone = lock(&fetching);
+        // Not waited for: whoever has it may wait for this very layer, as one further up in the stack that has
+        // the same blob does. Both take it then.
+        let _alone = fetching.try_lock();
         if store.has_blob(&blob.digest) {
             return Ok(false);
         }

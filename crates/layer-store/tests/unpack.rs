@@ -4,9 +4,14 @@
 
 mod common;
 
+use std::io::{self, Read};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
 use common::{Bed, directory, file, gzip, hard_link, run, symlink, tar};
 use lbuild_archive::{EntryKind, Header};
-use lbuild_layer_store::{Blob, Layer, StoreError};
+use lbuild_layer_store::{Blob, Fetcher, Layer, StoreError};
 use lbuild_oci::{DiffId, Digest, MediaType};
 
 fn with_mode((mut header, content): (Header, &[u8]), mode: u32) -> (Header, &[u8]) {
@@ -368,4 +373,35 @@ fn many_threads_may_ask_for_the_same_layer() {
             scope.spawn(|| assert_eq!(bed.read(&[layer], "d/499"), "x"));
         }
     });
+}
+
+/// Gives one blob, once two want it.
+#[derive(Debug)]
+struct ForTwo(Vec<u8>, Barrier);
+
+impl Fetcher for ForTwo {
+    fn open(&self, _source: &str, _blob: &Blob) -> Option<io::Result<Box<dyn Read>>> {
+        self.1.wait();
+        Some(Ok(Box::new(io::Cursor::new(self.0.clone()))))
+    }
+}
+
+#[test]
+fn a_stack_has_a_layer_twice() {
+    let bed = Bed::new();
+    let bytes = tar(&[file("file", "content")]);
+    let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
+    let layer = DiffId(digest);
+    let blob = Blob { digest, size, media_type: MediaType::Layer };
+    bed.store.set_fetcher(Arc::new(ForTwo(bytes, Barrier::new(2))));
+    bed.store.add_layer(&Layer::elsewhere(layer, blob, "somewhere".to_owned())).unwrap();
+    let (sender, unpacked) = channel();
+    std::thread::spawn(move || {
+        let result = bed.store.unpack_missing(&[layer, layer]);
+        let _ = sender.send((result, bed));
+    });
+    // The upper one must not keep the lower one from what it waits for.
+    let (result, bed) = unpacked.recv_timeout(Duration::from_secs(60)).unwrap();
+    result.unwrap();
+    assert_eq!(bed.look(&[layer, layer]), "f 644 0:0 file\n");
 }
