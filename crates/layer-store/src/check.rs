@@ -293,7 +293,8 @@ fn is_reproduced(layer: &Layer, chain: &ChainId) -> bool {
     layer.blob.is_none() && layer.snapshot == Some(*chain)
 }
 
-fn digest_of(path: &Path) -> Result<Option<Digest>, StoreError> {
+/// The digest of a file's bytes; `None` if there is no file.
+pub(crate) fn digest_of(path: &Path) -> Result<Option<Digest>, StoreError> {
     let mut file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         result => result.on("open", path)?,

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,10 +11,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use lbuild_archive::Limits as ArchiveLimits;
 use lbuild_oci::{DiffId, MediaType, lock};
 
+use crate::check::digest_of;
 use crate::error::OnPath;
 use crate::layer::{FOREIGN_BYTES, FOREIGN_RATIO};
 use crate::receive::Incoming;
 use crate::rise::Place;
+use crate::staging::remove_file;
 use crate::{Blob, Layer, Store, StoreError};
 
 /// Layers that are fetched at the same time.
@@ -99,13 +101,26 @@ impl Store {
             self.write_layer_tar(diff_id, &mut io::sink())?;
         }
         let blob = layer.blob.as_ref().ok_or(StoreError::UnknownLayer(*diff_id))?;
-        let file = self.open_blob(&blob.digest)?;
+        let file = self.open_layer_blob(&layer, blob)?;
         let length = file.metadata().on("read", self.layout.blob(&blob.digest))?.len();
         if is_told && length != blob.size {
             let reason = format!("the blob is damaged: it has {length} bytes, expected {}", blob.size);
             return Err(self.lose(&layer, reason.into()));
         }
         Ok(file)
+    }
+
+    /// Opens the blob of a layer that is here. Whoever finds it damaged may take it away meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::Lost`] for one that can be had elsewhere.
+    pub(crate) fn open_layer_blob(&self, layer: &Layer, blob: &Blob) -> Result<File, StoreError> {
+        match self.open_blob(&blob.digest) {
+            Err(error @ StoreError::UnknownBlob(_)) if !layer.sources.is_empty() => {
+                Err(StoreError::Lost { diff_id: layer.diff_id, source: error.into() })
+            }
+            result => result,
+        }
     }
 
     /// A layer whose bytes are here, fetched if they were not; not verified.
@@ -165,23 +180,28 @@ impl Store {
         StoreError::Lost { diff_id: layer.diff_id, source }
     }
 
-    /// Forgets a layer and its blob.
-    pub(crate) fn forget_elsewhere(&self, layer: &Layer) -> Result<(), StoreError> {
+    /// Forgets a layer, and its blob if that is damaged: one that is whole may be another layer's, which
+    /// whoever told of this one named for it.
+    fn forget_elsewhere(&self, layer: &Layer) -> Result<(), StoreError> {
         lock(&self.layers).remove(&layer.diff_id);
-        let mut pending = lock(&self.pending);
-        pending.layers.remove(&layer.diff_id);
-        let staged = layer.blob.as_ref().and_then(|blob| pending.blobs.remove(&blob.digest));
-        drop(pending);
-        let blob = layer.blob.as_ref().map(|blob| self.layout.blob(&blob.digest));
-        for path in [Some(self.layout.layer(&layer.diff_id)), staged, blob].into_iter().flatten() {
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(StoreError::Io { action: "remove", path, source: error });
-                }
-                _ => {}
-            }
+        lock(&self.pending).layers.remove(&layer.diff_id);
+        let path = self.layout.layer(&layer.diff_id);
+        // Another process may have made the layer meanwhile.
+        let is_made = self.read_json_record(&path)?.is_some_and(|known: Layer| known.blob != layer.blob);
+        if !is_made {
+            remove_file(&path)?;
         }
-        Ok(())
+        let Some(blob) = &layer.blob else { return Ok(()) };
+        let (staged, named) =
+            (lock(&self.pending).blobs.get(&blob.digest).cloned(), self.layout.blob(&blob.digest));
+        if digest_of(staged.as_ref().unwrap_or(&named))? == Some(blob.digest) {
+            return Ok(());
+        }
+        lock(&self.pending).blobs.remove(&blob.digest);
+        if let Some(staged) = staged {
+            remove_file(&staged)?;
+        }
+        remove_file(&named)
     }
 }
 

@@ -274,7 +274,7 @@ impl Store {
     /// The uncompressed tar that `blob` holds. How far it may expand was decided when it came: here it
     /// ends one byte after the layer's length.
     fn open_tar(&self, layer: &Layer, blob: &Blob) -> Result<Box<dyn Read>, StoreError> {
-        let file = self.open_blob(&blob.digest)?;
+        let file = self.open_layer_blob(layer, blob)?;
         let length = if layer.size == 0 { u64::MAX } else { layer.size.saturating_add(1) };
         // Nobody decided that for a layer that was fetched.
         let is_foreign = !layer.sources.is_empty();

@@ -187,7 +187,8 @@ fn lock_of(directory: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn remove_file(path: &Path) -> Result<(), StoreError> {
+/// Removes a file that need not be there.
+pub(crate) fn remove_file(path: &Path) -> Result<(), StoreError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).on("remove", path),
         _ => Ok(()),
