@@ -12,7 +12,7 @@ mod values;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use lbuild_layer_store::ArchiveLimits;
 use lbuild_oci::Reference;
 
@@ -410,7 +410,19 @@ pub struct CompletionsArgs {
 
 /// Reads the command line; ends the process with a message where it is wrong or asks for help.
 pub fn parse() -> Cli {
-    Cli::parse_from(with_default_command(std::env::args_os().collect()))
+    let command = without_empty_variables(Cli::command());
+    let matches = command.get_matches_from(with_default_command(std::env::args_os().collect()));
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// Variables that are set to nothing are as good as not set, for each option of `command`.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|arg| {
+            let is_empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+            if is_empty { arg.env(None::<&str>) } else { arg }
+        })
+        .mut_subcommands(without_empty_variables)
 }
 
 /// Inserts `build` where the command line names no command: `lbuild -t x .` is `lbuild build -t x .`.
@@ -422,11 +434,21 @@ fn with_default_command(mut args: Vec<OsString>) -> Vec<OsString> {
             .get_subcommands()
             .any(|command| word == command.get_name() || command.get_all_aliases().any(|alias| word == alias))
     };
+    // The options of every command may stand before it, their value in a word of its own or not.
+    let is_global =
+        |name: &str| commands.get_arguments().any(|arg| arg.is_global_set() && arg.get_long() == Some(name));
     let mut at = 1;
     while let Some(arg) = args.get(at) {
         match arg.to_str() {
-            Some("--root" | "--isolation") => at += 2,
-            Some(global) if global.starts_with("--root=") || global.starts_with("--isolation=") => at += 1,
+            Some(word) if word.strip_prefix("--").is_some_and(is_global) => at += 2,
+            Some(word)
+                if word
+                    .strip_prefix("--")
+                    .and_then(|word| word.split_once('='))
+                    .is_some_and(|(name, _)| is_global(name)) =>
+            {
+                at += 1;
+            }
             Some("-h" | "--help" | "-V" | "--version") => return args,
             _ if is_command(arg) => return args,
             _ => {
@@ -481,6 +503,9 @@ mod tests {
             ("lbuild build .", "lbuild build ."),
             ("lbuild images", "lbuild images"),
             ("lbuild --root images images", "lbuild --root images images"),
+            ("lbuild --isolation=chroot images", "lbuild --isolation=chroot images"),
+            ("lbuild --archive-limit entries=5 load", "lbuild --archive-limit entries=5 load"),
+            ("lbuild --archive-limit=entries=5 .", "lbuild --archive-limit=entries=5 build ."),
             ("lbuild unmount /x", "lbuild unmount /x"),
             ("lbuild --help", "lbuild --help"),
             ("lbuild --version", "lbuild --version"),
