@@ -51,7 +51,7 @@ pub fn run(Cli { global, command }: Cli) -> Result<(), Failure> {
         Command::Rmi(args) => rmi::run(&store()?, &args),
         Command::Load(args) => load::run(&store()?, args),
         Command::Save(args) => save::run(&store()?, &args),
-        Command::Mount(args) => mount::mount(&store()?, &args),
+        Command::Mount(args) => mount::mount(&store()?, root::standing(&global)?, &args),
         Command::Umount(args) => mount::umount(&store()?, &args),
         Command::Pull(args) => pull::run(&global, &args),
         Command::Push(args) => push::run(&store()?, &args),

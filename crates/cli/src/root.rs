@@ -22,6 +22,7 @@ pub fn open(global: &GlobalArgs) -> Result<Store, Failure> {
 /// [`open`], with what fetches the layers that are elsewhere.
 pub fn open_with(global: &GlobalArgs, fetch: Arc<Fetch>) -> Result<Store, Failure> {
     let root = path(global)?;
+    lbuild_layer_store::check_owner(&root)?;
     let standing = standing(global)?;
     let options = StoreOptions {
         // A namespace of our own may map all ids as they are.

@@ -107,4 +107,4 @@ pub use receive::{Incoming, Received};
 pub use rise::Place;
 pub use snapshot::{ActiveSnapshot, CommitOptions, PrepareOptions, View};
 pub use step_lock::StepLock;
-pub use store::{Ownership, Store, StoreOptions, Trees};
+pub use store::{Ownership, Store, StoreOptions, Trees, check_owner};

@@ -312,8 +312,17 @@ impl Store {
     }
 }
 
-fn check_owner(root: &Path) -> Result<(), StoreError> {
-    let owner = fs::metadata(root).on("read", root)?.uid();
+/// Makes sure that the store `root`, if it is there, is this user's.
+///
+/// To be asked before a user namespace is entered too: there, other users' ids cannot be told.
+///
+/// # Errors
+/// [`StoreError::OtherOwner`], and [`StoreError::Io`] for `root`.
+pub fn check_owner(root: &Path) -> Result<(), StoreError> {
+    let owner = match fs::metadata(root) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        found => found.on("read", root)?.uid(),
+    };
     let user = rustix::process::geteuid().as_raw();
     if owner != user {
         return Err(StoreError::OtherOwner { path: root.to_owned(), owner, user });

@@ -13,6 +13,7 @@ use crate::root;
 /// Tells how builds run here, what is missing for more, and how to have it.
 pub fn run(global: &GlobalArgs, args: &DoctorArgs) -> Result<(), Failure> {
     let store = root::path(global)?;
+    lbuild_layer_store::check_owner(&store)?;
     let standing = lbuild_runner::foretell();
     let try_overlay = || lbuild_layer_store::try_overlay(&store);
     let findings = lbuild_runner::examine(&store, &try_overlay);

@@ -6,14 +6,19 @@ use std::path::{Path, PathBuf};
 
 use lbuild_layer_store::Store;
 use lbuild_oci::Digest;
+use lbuild_runner::Standing;
 
 use super::find;
 use crate::args::{MountArgs, UmountArgs};
+use crate::exit::Exit;
 use crate::failure::Failure;
 
 /// Shows an image's merged files in a folder, and prints the folder.
-pub fn mount(store: &Store, args: &MountArgs) -> Result<(), Failure> {
+pub fn mount(store: &Store, standing: Standing, args: &MountArgs) -> Result<(), Failure> {
     let image = find(store, &args.image)?;
+    if standing != Standing::Root {
+        return Err(unseen(standing, &args.image));
+    }
     let target = args.dir.clone().unwrap_or_else(|| default_target(store, &image.id));
     let failed = || Failure::io(format!("cannot mount on {}", target.display()));
     match &args.dir {
@@ -43,6 +48,16 @@ pub fn default_target(store: &Store, id: &Digest) -> PathBuf {
 
 fn folder(store: &Store) -> PathBuf {
     store.root().join("mounts")
+}
+
+/// A mount in a namespace of lbuild's own is seen by nobody else, and ends with it.
+fn unseen(standing: Standing, image: &str) -> Failure {
+    let why = match standing {
+        Standing::Bare => "nothing can be mounted here",
+        _ => "a mount without root is seen by lbuild alone",
+    };
+    Failure::new(Exit::Failed, format!("cannot mount {image}: {why}"))
+        .help(format!("`lbuild shell {image}` is a shell in its files"))
 }
 
 /// A mount would hide what is in the folder.
