@@ -1,6 +1,7 @@
 //! Wrong Dockerfiles and wrong command lines: what is wrong, where, and what to do.
 
 use std::fs;
+use std::process::Command;
 
 use lbuild_tests::{Run, TestBed};
 
@@ -71,6 +72,56 @@ fn a_missing_dockerfile_or_context_is_named() {
     bed.file("folder/file", "FROM scratch\n");
     let file = bed.context().join("folder/file");
     check(bed.lbuild(["build", file.to_str().unwrap()]), USAGE, &["folder/file is not a folder", "help: "]);
+    check(bed.lbuild(["build", "file:///no/such/repository"]), FAILED, &["help: ", "without file://"]);
+    bed.file("Dockerfile/file", "");
+    check(bed.build([""; 0]), FAILED, &["context/Dockerfile: it is no regular file", "help: "]);
+}
+
+#[test]
+fn a_current_folder_that_was_removed_is_told() {
+    let bed = TestBed::with_base("FROM base\n");
+    let context = bed.context().to_str().unwrap();
+    for (arguments, code) in [
+        (&["build", "."][..], FAILED),
+        (&["build", "-o", "image.tar", context], FAILED),
+        (&["--root", "store", "images"], STORE),
+    ] {
+        let lbuild = bed.command(arguments);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", r#"mkdir gone && cd gone && rmdir ../gone && exec "$@""#, "sh"]);
+        shell.arg(lbuild.get_program()).args(lbuild.get_args()).current_dir(bed.folder());
+        shell.envs(lbuild.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        check(Run::of(&mut shell), code, &["help: ", "folder has been removed"]);
+    }
+}
+
+#[test]
+fn variables_without_a_value_are_as_good_as_not_set() {
+    let bed = TestBed::with_base("FROM base\n");
+    let context = bed.context().to_str().unwrap();
+    let store = bed.store().to_str().unwrap();
+    let mut command = bed.command(["--root", store, "build", "--pull=never", context]);
+    for variable in ["LBUILD_ROOT", "LBUILD_ISOLATION", "LBUILD_ARCHIVE_LIMIT", "LBUILD_IMAGE_SOURCES"] {
+        command.env(variable, "");
+    }
+    Run::of(&mut command).success();
+    check(bed.lbuild(["--root", "", "images"]), USAGE, &["--root"]);
+}
+
+#[test]
+fn a_command_that_is_longer_than_the_kernel_takes_is_told_with_what_to_do() {
+    let long = "x".repeat(200_000);
+    let bed = TestBed::with_base(&format!("FROM base\nRUN : {long}\n"));
+    check(bed.build([""; 0]), FAILED, &["too long for the kernel", "Dockerfile:2:1", "heredoc"]);
+    bed.dockerfile(&format!("FROM base\nRUN <<E\n#!/bin/sh\n: {long}\nE\n"));
+    bed.build([""; 0]).success();
+}
+
+#[test]
+fn a_shell_that_cannot_be_had_is_told_once() {
+    let bed = TestBed::with_base("FROM base\n");
+    let build = bed.build(["--on-failure=shell"]).success();
+    assert_eq!(build.stderr.matches("--on-failure=shell has no effect").count(), 1, "{build}");
 }
 
 #[test]

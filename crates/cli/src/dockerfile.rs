@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use lbuild_build_context::remote::Remote;
 
-use crate::failure::Failure;
+use crate::exit::Exit;
+use crate::failure::{self, Failure};
 
 /// The Dockerfile's names, the first that is there being taken.
 pub const NAMES: [&str; 3] = ["Dockerfile", "dockerfile", "Containerfile"];
@@ -92,7 +93,10 @@ pub fn context_path(context: &Path) -> Result<ContextPath, Failure> {
         Err(error) => {
             let failure = Failure::io(format!("cannot read the context {shown}"))(error);
             let is_word = context.components().count() == 1 && context.extension().is_none();
-            Err(if is_word {
+            let is_file_url = context.to_str().is_some_and(|text| text.starts_with("file:"));
+            Err(if is_file_url {
+                failure.help("a repository of this machine is given as its folder, without file://")
+            } else if is_word {
                 failure.help("it is neither a folder nor a command; `lbuild --help` lists the commands")
             } else {
                 failure
@@ -119,10 +123,10 @@ fn read_stdin() -> Result<Dockerfile, Failure> {
 /// would be waited for without an end.
 fn read_found(path: &Path) -> Result<Dockerfile, Failure> {
     match fs::metadata(path) {
-        Ok(metadata) if !metadata.is_file() => Err(Failure::usage(format!(
-            "cannot read the Dockerfile {}: it is no regular file",
-            path.display()
-        ))
+        Ok(metadata) if !metadata.is_file() => Err(Failure::new(
+            Exit::Failed,
+            format!("cannot read the Dockerfile {}: it is no regular file", path.display()),
+        )
         .help("-f names another file")),
         _ => read_file(path),
     }
@@ -147,8 +151,9 @@ pub fn read_bounded(reader: impl Read) -> io::Result<Vec<u8>> {
 }
 
 fn missing(context: &Path) -> Failure {
-    Failure::new(crate::exit::Exit::Failed, format!("there is no Dockerfile in {}", context.display()))
-        .help("name it with -f FILE, or give the folder that has it")
+    let help = failure::removed_folder()
+        .unwrap_or_else(|| "name it with -f FILE, or give the folder that has it".to_owned());
+    Failure::new(Exit::Failed, format!("there is no Dockerfile in {}", context.display())).help(help)
 }
 
 #[cfg(test)]

@@ -46,11 +46,11 @@ impl Failure {
         Self::new(Exit::Usage, message)
     }
 
-    /// A file that cannot be read or written; `what` was being done.
+    /// A file of the user's that cannot be read or written; `what` was being done.
     pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| {
-            let help = advice(&source);
+            let help = file_advice(&source);
             Self::Error {
                 exit: Exit::Failed,
                 error: Box::new(Doing { what, source: Box::new(source) }),
@@ -149,7 +149,7 @@ impl From<CacheError> for Failure {
     fn from(error: CacheError) -> Self {
         let help = match &error {
             CacheError::Registry(error) => error.help(),
-            CacheError::Io { source, .. } => advice(source),
+            CacheError::Io { source, .. } => file_advice(source),
             _ => None,
         };
         Self::Error { exit: Exit::Failed, error: Box::new(error), help }
@@ -174,7 +174,8 @@ impl From<ExportError> for Failure {
         let (exit, help) = match find::<StoreError>(&error) {
             Some(store) => store_exit(store),
             None => {
-                (Exit::Failed, registry::help(&error).or_else(|| find::<io::Error>(&error).and_then(advice)))
+                let help = || find::<io::Error>(&error).and_then(file_advice);
+                (Exit::Failed, registry::help(&error).or_else(help))
             }
         };
         Self::Error { exit, error: Box::new(error), help }
@@ -247,8 +248,34 @@ fn store_exit(error: &StoreError) -> (Exit, Option<String>) {
     }
 }
 
-/// What to do about a system error.
+/// What to do where the folder that paths are relative to is no more.
+pub fn removed_folder() -> Option<String> {
+    let is_gone = std::env::current_dir().is_err();
+    is_gone.then(|| "the current folder has been removed: change to one that is there".to_owned())
+}
+
+/// What to do about a system error at a file that is not the store's.
+fn file_advice(error: &io::Error) -> Option<String> {
+    if let Some(help) = removed_folder() {
+        return Some(help);
+    }
+    let text = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "this user may not: look at the modes of the file and of the folders above it"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "free space where it is written to, or name another place"
+        }
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+/// What to do about a system error at the store.
 fn advice(error: &io::Error) -> Option<String> {
+    if let Some(help) = removed_folder() {
+        return Some(help);
+    }
     let text = match error.kind() {
         io::ErrorKind::PermissionDenied => {
             "run lbuild as root, or name a store of your own with --root or LBUILD_ROOT"

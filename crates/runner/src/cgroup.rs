@@ -33,7 +33,7 @@ impl Cgroup {
     /// Makes groups with these limits.
     ///
     /// # Errors
-    /// [`RunError::Setup`] if a limit cannot be had.
+    /// [`RunError::Limit`] if a limit cannot be had.
     pub(crate) fn create(limits: &Limits) -> Result<Self, RunError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let mut cgroup = Self::default();
@@ -46,7 +46,7 @@ impl Cgroup {
         for (controller, limit) in settings(limits) {
             cgroup
                 .limit(&hierarchies, &name, controller, &limit)
-                .map_err(|error| RunError::setup(format!("limit the {controller} of a run"), error))?;
+                .map_err(|source| RunError::Limit { controller, source })?;
         }
         Ok(cgroup)
     }

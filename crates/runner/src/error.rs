@@ -20,11 +20,25 @@ pub enum RunError {
         /// What is wrong with it, such as a missing interpreter.
         reason: String,
     },
+    /// The kernel takes no arguments and variables of this length (E2BIG, see execve(2)).
+    #[error("{program}: the command is too long for the kernel")]
+    TooLong {
+        /// As it was asked for.
+        program: String,
+    },
     /// The working directory is missing, or no directory inside the root.
     #[error("working directory {}", path.display())]
     WorkingDirectory {
         /// As it was asked for.
         path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A limit cannot be had.
+    #[error("cannot limit the {controller} of a RUN")]
+    Limit {
+        /// The control groups' controller, such as `memory`.
+        controller: &'static str,
         /// What the kernel said.
         source: io::Error,
     },

@@ -36,6 +36,7 @@ pub(crate) fn execute(args: &[Bytes], env: &[Bytes]) -> Failure {
             Errno::ENOENT | Errno::ENOTDIR if !exists(&path) => {}
             // As a shell does, go on: another directory may hold one that can be executed.
             Errno::EACCES => refused = refused.or(Some(path)),
+            Errno::E2BIG => return Failure::TooLong,
             errno => return Failure::NotExecutable { reason: explain(&path, errno) },
         }
     }

@@ -96,6 +96,7 @@ pub(crate) enum Report {
 pub(crate) enum Failure {
     NotFound,
     NotExecutable { reason: String },
+    TooLong,
     WorkingDirectory { errno: i32 },
     Setup { what: String, errno: i32 },
 }
@@ -112,6 +113,7 @@ impl Failure {
         match self {
             Self::NotFound => RunError::NotFound { program },
             Self::NotExecutable { reason } => RunError::NotExecutable { program, reason },
+            Self::TooLong => RunError::TooLong { program },
             Self::WorkingDirectory { errno } => RunError::WorkingDirectory {
                 path: cwd.to_owned(),
                 source: io::Error::from_raw_os_error(errno),

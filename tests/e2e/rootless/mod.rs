@@ -62,6 +62,40 @@ fn one_dockerfile_gives_one_image_whoever_builds_it() {
     }
 }
 
+/// A mount of a namespace of lbuild's own would end with it, and be seen by nobody.
+#[test]
+fn a_mount_that_nobody_would_see_is_refused() {
+    let bed = SharedBed::new();
+    for person in Person::ALL.into_iter().filter(|&person| person != Person::Root) {
+        bed.load_base(person, "base", &BaseImage::busybox());
+        let mount = bed.lbuild(person, ["mount", "base"]).failure(1);
+        mount.says(&["cannot mount base", "help: ", "lbuild shell base"]);
+    }
+}
+
+#[test]
+fn what_an_ordinary_user_may_not_is_told_with_what_to_do() {
+    let bed = SharedBed::new();
+    let person = Person::WithSubordinateIds;
+    bed.load_base(person, "base", &BaseImage::busybox());
+    bed.load_base(Person::Root, "base", &BaseImage::busybox());
+    bed.file("Dockerfile", "FROM base\nRUN true\n");
+    let context = bed.context();
+    let context = context.to_str().unwrap();
+    let roots = bed.home(Person::Root).join("store");
+    let roots = roots.to_str().unwrap();
+    for (arguments, code, parts) in [
+        // The numbers are the machine's, not those of the user namespace.
+        (&["--root", roots, "images"][..], 4, &["belongs to user 0, and this is user 54321", "--root"][..]),
+        (&["--root", roots, "doctor"], 4, &["belongs to user 0"]),
+        (&["build", "-f", "/etc/shadow", context], 1, &["/etc/shadow", "help: this user may not"]),
+        (&["build", "-o", "/root/image.tar", context], 1, &["/root/image.tar", "help: this user may not"]),
+        (&["build", "--memory", "64m", context], 1, &["limit the memory of a RUN", "lbuild doctor"]),
+    ] {
+        bed.lbuild(person, arguments).failure(code).says(parts);
+    }
+}
+
 /// An archive with devices of several owners, and two names of one.
 fn devices() -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());

@@ -409,6 +409,12 @@ pub(crate) fn not_started(error: RunError, state: &StageState) -> Problem {
         RunError::NotExecutable { .. } => {
             "check the file's mode, its interpreter line and that it is made for this processor"
         }
+        RunError::TooLong { .. } => {
+            "one argument may have 128 KiB: put the command into a file, or into a heredoc that begins with `#!/bin/sh`"
+        }
+        RunError::Limit { .. } => {
+            "--memory, --cpus and --pids-limit need a control group; `lbuild doctor` tells how to have one"
+        }
         RunError::WorkingDirectory { .. } => "WORKDIR names what is no directory",
         RunError::Setup { .. } | RunError::Cancelled => return Problem::from(error),
     };

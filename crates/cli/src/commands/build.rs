@@ -241,12 +241,7 @@ fn tell_warnings(source: &Source, warnings: &[Diagnostic], json: bool) {
 
 /// Whether a RUN that fails is to be looked into, and can be.
 fn wants_shell(args: &BuildArgs) -> bool {
-    let wanted = args.on_failure == Some(OnFailure::Shell);
-    if wanted && !io::stdin().is_terminal() {
-        diagnostics::print("note: --on-failure=shell has no effect: standard input is not a terminal");
-        return false;
-    }
-    wanted
+    args.on_failure == Some(OnFailure::Shell) && io::stdin().is_terminal()
 }
 
 /// A shell in a failed step.
@@ -337,6 +332,9 @@ fn tell_what_has_no_effect(args: &BuildArgs, carries_cache: bool) {
     }
     for option in args.ignored.without_effect() {
         diagnostics::print(&format!("note: {option} has no effect here"));
+    }
+    if args.on_failure == Some(OnFailure::Shell) && !io::stdin().is_terminal() {
+        diagnostics::print("note: --on-failure=shell has no effect: standard input is not a terminal");
     }
     if args.cache_to.contains(&CacheTarget::Inline { is_max: true }) {
         diagnostics::print(
