@@ -42,6 +42,33 @@ fn an_archive_goes_to_a_pipe() {
 }
 
 #[test]
+fn an_output_whose_disk_is_full_is_named() {
+    let bed = bed();
+    bed.build([""; 0]).success();
+    // The mount is in a namespace of its own and ends with it.
+    let script = "mount -t tmpfs -o size=100k none \"$0\" && exec \"$@\"";
+    let disk = bed.folder().join("disk");
+    fs::create_dir(&disk).unwrap();
+    let context = bed.context().to_str().unwrap();
+    let (file, folder) = (format!("{}/image.tar", disk.display()), format!("{}/files", disk.display()));
+    for (arguments, path) in [
+        (&["build", "-o", &file, context][..], &file),
+        (&["build", "-o", &format!("type=tar,dest={file}"), context], &file),
+        (&["build", "-o", &format!("type=local,dest={folder}"), context], &folder),
+        (&["build", "-o", &format!("type=oci,tar=false,dest={folder}"), context], &folder),
+        (&["save", "-o", &file, &bed.name()], &file),
+    ] {
+        let lbuild = bed.command(arguments);
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-c", script]).arg(&disk);
+        command.arg(lbuild.get_program()).args(lbuild.get_args());
+        command.envs(lbuild.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let parts = [&format!("cannot write {path}"), "No space left on device", "help: free space"];
+        Run::of(&mut command).failure(1).says(&parts);
+    }
+}
+
+#[test]
 fn layers_can_be_compressed() {
     let bed = bed();
     let plain = bed.built();

@@ -92,7 +92,7 @@ impl Export<'_> {
                 Ok(Exported { note: None, written })
             }
             (Destination::Path(path), form) if is_folder(form) => {
-                let written = self.folder(output, path)?;
+                let written = self.folder(output, path).map_err(|error| failed(path, error))?;
                 Ok(Exported { note: Some(format!("wrote {}", path.display())), written })
             }
             (Destination::Path(path), _) => {
@@ -108,7 +108,7 @@ impl Export<'_> {
         let failed = || Failure::io(format!("cannot write {}", path.display()));
         let file = AsideFile::create(path).map_err(failed())?;
         let mut out = BufWriter::with_capacity(BUFFER, file);
-        let written = self.stream(output, &mut out)?;
+        let written = self.stream(output, &mut out).map_err(|error| self::failed(path, error))?;
         let file = out.into_inner().map_err(|error| failed()(error.into_error()))?;
         file.commit().map_err(failed())?;
         Ok(written)
@@ -161,6 +161,16 @@ impl Export<'_> {
             timestamp: self.epoch,
             ..ExportOptions::default()
         }
+    }
+}
+
+/// Names the output that could not be written, where the error does not.
+fn failed(path: &Path, error: ExportError) -> Failure {
+    let what = format!("cannot write {}", path.display());
+    match error {
+        ExportError::Output(source) => Failure::io(what)(source),
+        ExportError::Archive(_) => Failure::from(error).during(what),
+        error => error.into(),
     }
 }
 

@@ -39,7 +39,7 @@ pub enum ExportError {
         source: StoreError,
     },
     /// The output cannot be written as an archive.
-    #[error("cannot write the archive")]
+    #[error(transparent)]
     Archive(#[from] ArchiveError),
     /// The output cannot be written.
     #[error("cannot write the output")]
