@@ -32,6 +32,25 @@ fn programs_are_told_the_same_places_as_people() {
 }
 
 #[test]
+fn programs_are_told_in_json_what_fails_outside_of_the_steps() {
+    let bed = TestBed::with_base("FROM base\n");
+    let context = bed.context().to_str().unwrap();
+    for (arguments, status, message) in [
+        (&["-f", "/no/such/Dockerfile", context][..], 1, "/no/such/Dockerfile"),
+        (&["-o", "type=local,dest=/proc/files", context], 1, "/proc/files"),
+        (&["--iidfile", "/no/such/folder/id", context], 1, "/no/such/folder/id"),
+    ] {
+        let run = bed.lbuild(["build", "--progress=rawjson"].iter().chain(arguments)).failure(status);
+        let lines: Vec<Value> =
+            run.stderr.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+        let last = lines.last().unwrap();
+        assert_eq!(last["event"], "error", "{run}");
+        assert!(last["message"].as_str().unwrap().contains(message), "{run}");
+        assert_eq!(last["causes"][0], "No such file or directory", "{run}");
+    }
+}
+
+#[test]
 fn independent_problems_of_a_file_are_told_together() {
     for (text, places) in [
         ("FROM base\nRNU true\nENV A\nCOPY --chwon=1 a /\nEXPOSE\n", &["2:1", "3:5", "4:6", "5:1"][..]),

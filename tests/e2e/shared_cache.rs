@@ -221,7 +221,8 @@ fn a_cache_that_cannot_be_written_fails_the_build_in_the_end_unless_that_is_to_b
     let file = bed.folder().join("file");
     fs::write(&file, "").unwrap();
     let cache = file.join("cache");
-    build(&bed, &[to(&cache)]).failure(5).says(&["error: cannot write the shared cache"]);
+    let told = build(&bed, &[to(&cache)]).failure(5).says(&["error: cannot write the shared cache"]);
+    assert!(!told.stderr.contains("os error"), "{told}");
     bed.inspect("app");
     let run = build(&bed, &[format!("{},ignore-error=true", to(&cache))]).success();
     assert!(run.stderr.contains("warning: cannot write the shared cache"), "{run}");

@@ -264,6 +264,18 @@ impl Source {
     }
 }
 
+/// A failure that no build tells of, as JSON.
+pub fn failure_json(error: &(dyn std::error::Error + 'static), help: Option<&str>) -> Value {
+    json!({
+        "event": "error",
+        "message": without_errno(&error.to_string()),
+        "causes": chain(error.source()),
+        "help": help,
+        "status": null,
+        "diagnostics": [],
+    })
+}
+
 /// Prints `text` and a line end on standard error.
 pub fn print(text: &str) {
     // Nobody can be told that standard error is closed.

@@ -16,6 +16,7 @@ use lbuild_shared_cache::CacheError;
 use crate::diagnostics::{self, Source, Style};
 use crate::exit::Exit;
 use crate::registry;
+use crate::text::json_line;
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -81,6 +82,13 @@ impl Failure {
             *help = Some(text.into());
         }
         self
+    }
+
+    /// Tells a program instead of a person, as `--progress=rawjson` asks for.
+    pub fn told_as_json(self) -> Self {
+        let Self::Error { exit, error, help } = self else { return self };
+        diagnostics::print(&json_line(&diagnostics::failure_json(&*error, help.as_deref())));
+        Self::Reported(exit)
     }
 
     /// Tells the user, and returns how the process exits.

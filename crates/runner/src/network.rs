@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::helper;
 use crate::launch::memory_file;
 use crate::sys;
-use crate::wire::Failure;
+use crate::wire::{Failure, reason};
 
 /// How long a helper may take to make its interface.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -213,7 +213,9 @@ impl Drop for Child {
 fn missing_device() -> String {
     match File::options().read(true).write(true).open(DEVICE) {
         Ok(_) => String::new(),
-        Err(error) => format!(", and {DEVICE} cannot be opened ({error}): sudo chmod 666 {DEVICE}"),
+        Err(error) => {
+            format!(", and {DEVICE} cannot be opened ({}): sudo chmod 666 {DEVICE}", reason(&error))
+        }
     }
 }
 

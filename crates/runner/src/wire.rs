@@ -10,6 +10,7 @@ use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use nix::errno::Errno;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::error::RunError;
@@ -126,6 +127,11 @@ impl Failure {
 /// The number of an error of the kernel; `EINVAL` for one that came from elsewhere.
 pub(crate) fn errno(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(libc::EINVAL)
+}
+
+/// What an error says, without its number.
+pub(crate) fn reason(error: &io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), |number| Errno::from_raw(number).desc().to_owned())
 }
 
 /// Any bytes, as a JSON string: the character U+00NN stands for the byte NN.

@@ -250,12 +250,14 @@ impl SharedCache {
     }
 }
 
-/// An error with its causes, on one line.
+/// An error with its causes, on one line, without the numbers of system errors.
 pub(crate) fn text(error: &CacheError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
+    let mut text = String::new();
+    let mut cause: Option<&dyn Error> = Some(error);
     while let Some(error) = cause {
-        text = format!("{text}: {error}");
+        let message = error.to_string();
+        let message = message.rsplit_once(" (os error ").map_or(&*message, |(message, _)| message);
+        text = if text.is_empty() { message.to_owned() } else { format!("{text}: {message}") };
         cause = error.source();
     }
     text

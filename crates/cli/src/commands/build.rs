@@ -44,12 +44,14 @@ const MOST_DAMAGE: usize = 8;
 pub fn run(global: &GlobalArgs, args: BuildArgs) -> Result<(), Failure> {
     let timings = Timings::start();
     let path = args.timings.clone();
+    let json = args.progress == ProgressStyle::Rawjson && !args.quiet;
     let result = build(global, args, &timings);
-    match path {
+    let result = match path {
         // Of a build that failed too.
         Some(path) => result.and(timings.write(&path)),
         None => result,
-    }
+    };
+    if json { result.map_err(Failure::told_as_json) } else { result }
 }
 
 fn build(global: &GlobalArgs, mut args: BuildArgs, timings: &Timings) -> Result<(), Failure> {

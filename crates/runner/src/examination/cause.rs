@@ -9,6 +9,7 @@ use rustix::fs::{StatVfsMountFlags, statvfs};
 use rustix::io::Errno;
 
 use crate::helper;
+use crate::wire::reason;
 
 /// What forbids something.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +97,7 @@ pub(super) fn of_no_overlay(error: &io::Error, store: &Path) -> Cause {
             "use a newer kernel",
         ),
         _ => Cause::new(
-            format!("the file system of {} can hold no upper directory: {error}", place.display()),
+            format!("the file system of {} can hold no upper directory: {}", place.display(), reason(error)),
             "put the store on ext4, xfs, btrfs or tmpfs with --root",
         ),
     }
