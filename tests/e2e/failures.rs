@@ -50,6 +50,19 @@ fn commands_that_cannot_be_found_or_executed_are_told_apart() {
 }
 
 #[test]
+fn an_owner_by_name_is_refused_where_there_are_no_files_yet() {
+    for instruction in
+        ["COPY --chown=web", "COPY --link --chown=7:web", "ADD --chown=web:7", "ENV a=b\nCOPY --chown=web"]
+    {
+        let bed = TestBed::new();
+        bed.dockerfile(&format!("FROM scratch\n{instruction} Dockerfile /\n"));
+        bed.build([""; 0]).failure(1).says(&["--chown", "\"web\"", "scratch", "numbers"]);
+        bed.dockerfile(&format!("FROM scratch\nCOPY Dockerfile /\n{instruction} Dockerfile /\n"));
+        bed.build([""; 0]).success();
+    }
+}
+
+#[test]
 fn an_interrupted_command_ends_with_all_its_children() {
     for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let bed = TestBed::with_base("");

@@ -57,6 +57,12 @@ impl<'a> SourceTree<'a> {
         self.ignore
     }
 
+    /// Whether copies of its files keep file capabilities. Those of a user's folder do not: BuildKit
+    /// changes its files' owners, and the kernel takes capabilities away from a file that it gives to another.
+    pub fn keeps_capabilities(&self) -> bool {
+        self.owners == Owners::AsFound
+    }
+
     /// A file's metadata for a build, given what stat(2) says.
     pub(crate) fn metadata(&self, stat: &rustix::fs::Stat) -> Metadata {
         let metadata = Metadata::of(stat);

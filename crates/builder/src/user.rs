@@ -161,6 +161,13 @@ pub fn file_owner(root: &Root, specification: &str) -> Result<((u32, u32), Optio
     Ok(((uid, gid), unknown))
 }
 
+/// The first part of an owner that only a tree can tell the id of: a name, and not `root`. BuildKit
+/// refuses it where there is no tree at all, in a stage on scratch that has no layer yet.
+pub fn name_to_look_up(specification: &str) -> Option<&str> {
+    let is_name = |part: &&str| !part.is_empty() && *part != "root" && parse_id(part) == Ok(None);
+    specification.splitn(2, ':').find(is_name)
+}
+
 /// Whether [`file_owner`] needs the image's files to read this owner.
 pub fn is_numeric_owner(specification: &str) -> bool {
     specification.split(':').all(|part| part.is_empty() || part.bytes().all(|byte| byte.is_ascii_digit()))
@@ -300,6 +307,26 @@ mod tests {
         ] {
             let (found, missing) = file_owner(&root, text).unwrap();
             assert_eq!((found, missing.as_deref()), (owner, unknown), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_but_root_are_to_be_looked_up() {
+        for (text, name) in [
+            ("web", Some("web")),
+            ("7:web", Some("web")),
+            (":web", Some("web")),
+            ("root:web", Some("web")),
+            ("0x10", Some("0x10")),
+            ("web:www", Some("web")),
+            ("root", None),
+            ("root:root", None),
+            ("7:8", None),
+            (":", None),
+            ("7:", None),
+            ("-1", None),
+        ] {
+            assert_eq!(name_to_look_up(text), name, "{text}");
         }
     }
 

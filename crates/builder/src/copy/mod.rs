@@ -12,8 +12,9 @@
 //! - Directories merge: one that is there takes the mode, owner and time of the copied one, but the
 //!   destination itself only the time. A file replaces any file or link. A file over a directory and a
 //!   directory over a file are errors, and so is a directory over a link.
-//! - Modes (setuid and such included), times, hard links within one source, holes and
-//!   `security.capability` are kept; other extended attributes are not. A socket becomes an empty file.
+//! - Modes (setuid and such included), times, hard links within one source and holes are kept. So is
+//!   `security.capability`, but for files of a user's folder; other extended attributes are not. A socket
+//!   becomes an empty file.
 //!
 //! `--link` is the same copy applied to an empty tree.
 
@@ -47,7 +48,7 @@ use cancel::IsCancelled;
 use destination::Destination;
 
 /// Changes whenever the same request would give another result.
-const DIGEST_VERSION: &str = "copy 2";
+const DIGEST_VERSION: &str = "copy 3";
 
 /// One COPY or ADD, its variables expanded and its names looked up.
 #[derive(Debug)]

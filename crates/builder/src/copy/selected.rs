@@ -29,6 +29,8 @@ struct Source<'a> {
     path: &'a Path,
     /// As it was listed.
     metadata: &'a Metadata,
+    /// Whether the copy keeps its capabilities.
+    keeps_capabilities: bool,
 }
 
 /// A directory that is being copied.
@@ -83,6 +85,7 @@ impl Copier<'_> {
                 name: &entry.name,
                 path: &source_path,
                 metadata: &entry.metadata,
+                keeps_capabilities: tree.keeps_capabilities(),
             };
             self.copy_node(file, node)?;
             source_path.pop();
@@ -113,6 +116,7 @@ impl Copier<'_> {
             name: &from.name,
             path: &pick.path,
             metadata: pick.metadata(),
+            keeps_capabilities: tree.keeps_capabilities(),
         };
         self.copy_node(source, Node { place: to.parent.as_fd(), name: &to.name, path: target })
     }
@@ -214,7 +218,10 @@ impl Copier<'_> {
         let blocks = u64::try_from(before.st_blocks).unwrap_or(u64::MAX);
         let size = Metadata::of(&before).size;
         self.content.copy(&from, &to, size, blocks).map_err(|error| node.failed(error))?;
-        let capabilities = capabilities(&from).map_err(|error| not_opened(source.path, error))?;
+        let capabilities = match source.keeps_capabilities {
+            true => capabilities(&from).map_err(|error| not_opened(source.path, error))?,
+            false => None,
+        };
         node::set_attributes(&to, self.attributes(source.metadata), capabilities.as_deref(), node.path)?;
         let after = fs::fstat(&from).map_err(unreadable)?;
         if Metadata::of(&after).has_changed_since(source.metadata) {

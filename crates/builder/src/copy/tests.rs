@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lbuild_archive::{EntryKind, Header, Writer};
-use lbuild_build_context::{DigestMemo, SourceTree};
+use lbuild_build_context::{DigestMemo, Owners, SourceTree};
 use lbuild_confined::Root;
 use lbuild_oci::Digest;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -380,14 +380,35 @@ fn special_files_are_made_again() {
 #[test]
 fn capabilities_are_kept_and_other_attributes_are_not() {
     let bed = Bed::new(&["a"], &[]);
-    let value = b"\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00";
-    let flags = rustix::fs::XattrFlags::empty();
-    rustix::fs::setxattr(bed.source("a"), "user.x", b"1", flags).unwrap();
-    rustix::fs::setxattr(bed.source("a"), "security.capability", value, flags).unwrap();
+    let value = give_capability(&bed.source("a"));
+    rustix::fs::setxattr(bed.source("a"), "user.x", b"1", rustix::fs::XattrFlags::empty()).unwrap();
     bed.copy(Step { owner: Some((5, 5)), ..Step::new(&["a"], "/") }).unwrap();
     let file = File::open(bed.target("a")).unwrap();
     assert_eq!(lbuild_build_context::capabilities(&file).unwrap().unwrap(), value);
     assert_eq!(rustix::fs::fgetxattr(&file, "user.x", &mut [0; 8]).unwrap_err(), rustix::io::Errno::NODATA);
+}
+
+#[test]
+fn files_of_a_users_folder_lose_their_capabilities() {
+    let bed = Bed::new(&["a", "d/b"], &[]);
+    give_capability(&bed.source("a"));
+    give_capability(&bed.source("d/b"));
+    let root = Root::open(bed.source("")).unwrap();
+    let tree = SourceTree::new(&root).with_owners(Owners::Root);
+    for pattern in ["a", "d"] {
+        bed.put(CopySource::Tree { tree, pattern: pattern.to_owned() }, Step::new(&[], "/")).unwrap();
+    }
+    for copy in ["a", "b"] {
+        let file = File::open(bed.target(copy)).unwrap();
+        assert_eq!(lbuild_build_context::capabilities(&file).unwrap(), None, "{copy}");
+    }
+}
+
+/// Gives a file a capability, and returns the attribute's value.
+fn give_capability(path: &Path) -> &'static [u8] {
+    let value = b"\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00";
+    rustix::fs::setxattr(path, "security.capability", value, rustix::fs::XattrFlags::empty()).unwrap();
+    value
 }
 
 #[test]
