@@ -94,5 +94,5 @@ fn a_wrong_policy_is_told_with_its_place_and_fails_no_build() {
     fs::write(&configuration, "[prune]\nkeep-storage = \"much\"\n").unwrap();
     let mut build = bed.build_command([""; 0]);
     let build = Run::of(build.env("XDG_CONFIG_HOME", bed.folder())).success();
-    build.says(&["cannot prune as the configuration says", "lbuild/config.toml", "much"]);
+    build.says(&["warning: cannot prune as the configuration says", "lbuild/config.toml", "much"]);
 }

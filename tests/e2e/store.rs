@@ -32,6 +32,8 @@ fn a_store_of_a_later_format_is_refused_and_left_as_it_is() {
     }
     bed.build([""; 0]).failure(STORE);
     assert_eq!(fs::read_to_string(&version).unwrap(), "1000\n");
+    fs::write(&version, "\u{1}3\n").unwrap();
+    bed.lbuild(["images"]).failure(STORE).says(&["store/version is damaged", "the store's format"]);
     fs::write(&version, "2\n").unwrap();
     bed.build([""; 0]).success();
 }

@@ -4,7 +4,9 @@ mod status;
 
 use std::io::Write;
 
-use annotate_snippets::renderer::{DEFAULT_ERROR_STYLE, DEFAULT_HELP_STYLE, DEFAULT_TERM_WIDTH};
+use annotate_snippets::renderer::{
+    DEFAULT_ERROR_STYLE, DEFAULT_HELP_STYLE, DEFAULT_TERM_WIDTH, DEFAULT_WARNING_STYLE,
+};
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use anstyle::{Effects, Style as Paint};
 use lbuild_builder::BuildError;
@@ -23,6 +25,7 @@ const COMMAND: usize = 80;
 
 const BOLD: Paint = Paint::new().effects(Effects::BOLD);
 const ERROR: Paint = DEFAULT_ERROR_STYLE;
+const WARNING: Paint = DEFAULT_WARNING_STYLE;
 const HELP: Paint = DEFAULT_HELP_STYLE;
 
 /// A Dockerfile that problems are shown in.
@@ -284,12 +287,21 @@ pub fn print(text: &str) {
 
 /// Prints an error with its causes, and what to do.
 pub fn print_error(error: &dyn std::error::Error, help: Option<&str>) {
-    print(&describe(error, help));
+    print(&describe(Severity::Error, error, help));
 }
 
-fn describe(error: &dyn std::error::Error, help: Option<&str>) -> String {
+/// Prints the same of what fails no command.
+pub fn print_warning(error: &dyn std::error::Error, help: Option<&str>) {
+    print(&describe(Severity::Warning, error, help));
+}
+
+fn describe(severity: Severity, error: &dyn std::error::Error, help: Option<&str>) -> String {
     let message = clean(&without_errno(&error.to_string()));
-    let mut text = format!("{ERROR}error{ERROR:#}{BOLD}: {message}{BOLD:#}");
+    let (paint, word) = match severity {
+        Severity::Error => (ERROR, "error"),
+        Severity::Warning => (WARNING, "warning"),
+    };
+    let mut text = format!("{paint}{word}{paint:#}{BOLD}: {message}{BOLD:#}");
     text.push_str(&causes(error.source()));
     if let Some(help) = help {
         text.push_str(&format!("\n  {HELP}help{HELP:#}: {}", clean(help)));
@@ -487,7 +499,7 @@ mod tests {
     fn an_error_without_a_place_has_its_causes_and_advice_below() {
         let missing = std::io::Error::from_raw_os_error(2);
         let error = BuildError::Io { what: "cannot read the clock".to_owned(), source: missing };
-        let text = describe(&error, Some("buy one"));
+        let text = describe(Severity::Error, &error, Some("buy one"));
         let expected =
             "error: cannot read the clock\n  caused by: No such file or directory\n  help: buy one";
         assert_eq!(anstream::adapter::strip_str(&text).to_string(), expected);

@@ -91,6 +91,13 @@ impl Failure {
         Self::Reported(exit)
     }
 
+    /// Tells the user of what fails no command.
+    pub fn warn(self) {
+        if let Self::Error { error, help, .. } = self {
+            diagnostics::print_warning(&*error, help.as_deref());
+        }
+    }
+
     /// Tells the user, and returns how the process exits.
     pub fn report(self) -> Exit {
         match self {

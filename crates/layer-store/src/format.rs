@@ -26,7 +26,7 @@ const HARMLESS: [&str; 3] = ["version", "marks", "lost+found"];
 /// where overlayfs has its marks here, and whose the files are.
 ///
 /// # Errors
-/// [`StoreError::NotAStore`], [`StoreError::NewerVersion`] or [`StoreError::OtherMarks`].
+/// [`StoreError::NotAStore`], [`StoreError::NewerVersion`], [`StoreError::Damaged`] or [`StoreError::OtherMarks`].
 pub(crate) fn check(layout: &Layout, options: StoreOptions) -> Result<(), StoreError> {
     let version = match read(&layout.version())? {
         Some(version) => version,
@@ -38,7 +38,11 @@ pub(crate) fn check(layout: &Layout, options: StoreOptions) -> Result<(), StoreE
     match version.parse::<u32>() {
         Ok(VERSION) => {}
         Ok(older) if older < VERSION => upgrade(layout)?,
-        _ => {
+        Err(_) => {
+            let reason = format!("it has {version:?} instead of the number of the store's format");
+            return Err(StoreError::Damaged { path: layout.version(), reason });
+        }
+        Ok(_) => {
             let path = layout.root().to_owned();
             return Err(StoreError::NewerVersion { path, found: version, supported: VERSION });
         }

@@ -38,3 +38,17 @@ fn an_index_is_pushed_and_each_platform_pulled() {
         assert_eq!(bed.file_of(&name, "bin"), format!("for {architecture}\n").into_bytes());
     }
 }
+
+#[test]
+fn an_image_that_is_for_another_platform_than_was_asked_for_is_told() {
+    let mut bed = RegistryBed::new();
+    let registry = Registry::start(&bed.path("registry"));
+    let name = registry.name("app:1");
+    bed.bed.file("file", "").dockerfile("FROM scratch\nCOPY file /\n");
+    bed.build(["--platform", "linux/amd64", "-t", &name, "--push"]).success();
+    bed.empty_store();
+    let pull = bed.lbuild(["pull", "--platform", "linux/s390x", &name]).success();
+    pull.says(&["warning: ", &name, "linux/amd64 alone", "linux/s390x"]);
+    let pull = bed.lbuild(["pull", "--platform", "linux/amd64", &name]).success();
+    assert!(!pull.stderr.contains("warning"), "{pull}");
+}

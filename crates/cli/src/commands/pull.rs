@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lbuild_importer::Pulled;
 use lbuild_layer_store::Store;
-use lbuild_oci::Reference;
+use lbuild_oci::{Platform, Reference};
 
 use crate::args::{GlobalArgs, PullArgs};
 use crate::failure::Failure;
@@ -37,6 +37,7 @@ fn pull(store: &Store, args: &PullArgs, watch: &Watch) -> Result<(), Failure> {
     for name in &args.names {
         let (platform, foreign) = (args.platform.as_ref(), args.allow_foreign_layers);
         let pulled = registry::pull(store, &client, name, platform, foreign, false, !args.quiet)?;
+        tell_other_platform(name, platform, &pulled.image.platform);
         if args.quiet {
             writeln!(out, "{}", pulled.image.id)?;
         } else {
@@ -44,6 +45,15 @@ fn pull(store: &Store, args: &PullArgs, watch: &Watch) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Tells that an image without an index is for another platform than was asked for, as Docker does.
+fn tell_other_platform(name: &Reference, asked: Option<&Platform>, found: &Platform) {
+    let is_other = |asked: &&Platform| (&asked.os, &asked.architecture) != (&found.os, &found.architecture);
+    if let Some(asked) = asked.filter(is_other) {
+        let name = name.familiar();
+        diagnostics::print(&format!("warning: {name} is for {found} alone, and {asked} was asked for"));
+    }
 }
 
 /// `Pulled debian:12 (sha256:0123456789ab, linux/amd64, 117.4 MB), digest sha256:…`.
