@@ -1,6 +1,6 @@
 //! What the terminal can do.
 
-use std::io::{self, Stdin};
+use std::io::{self, Stdin, Write};
 
 use anstream::{AutoStream, ColorChoice};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
@@ -29,14 +29,17 @@ pub fn width() -> usize {
     }
 }
 
-/// A line from standard input, a terminal, that is not shown while it is typed, without its end; `None`
-/// if Ctrl-C or Ctrl-D was typed instead.
+/// A line from standard input, a terminal, that is asked for with `question` and not shown while it is typed,
+/// without its end; `None` if Ctrl-C or Ctrl-D was typed instead.
 ///
 /// # Errors
 /// Those of the terminal, or a line that is no UTF-8.
-pub fn read_hidden_line() -> io::Result<Option<String>> {
+pub fn read_hidden_line(question: &str) -> io::Result<Option<String>> {
     let stdin = io::stdin();
     let hidden = Hidden::new(&stdin)?;
+    // Whoever types as soon as he is asked is not seen, and loses nothing.
+    let mut err = io::stderr().lock();
+    let _ = err.write_all(question.as_bytes()).and_then(|()| err.flush());
     let mut line = Vec::new();
     for byte in io::Read::bytes(stdin.lock()) {
         match byte? {

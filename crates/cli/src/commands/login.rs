@@ -79,10 +79,8 @@ fn ask(question: &str) -> Result<String, Failure> {
 
 /// A line from the terminal that nobody sees.
 fn ask_password() -> Result<String, Failure> {
-    let mut err = io::stderr().lock();
-    let _ = err.write_all(b"Password: ").and_then(|()| err.flush());
-    let line = terminal::read_hidden_line().map_err(Failure::io("cannot read the password"));
-    let _ = err.write_all(b"\n");
+    let line = terminal::read_hidden_line("Password: ").map_err(Failure::io("cannot read the password"));
+    let _ = io::stderr().write_all(b"\n");
     match line? {
         Some(line) if line.is_empty() => Err(Failure::usage("the password is empty")),
         Some(line) if line.len() as u64 >= MAX_PASSWORD => Err(Failure::usage("the password is too long")),
