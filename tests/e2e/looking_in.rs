@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::Stdio;
 
-use lbuild_tests::{Run, Running, TestBed};
+use lbuild_tests::{Run, Running, Terminal, TestBed};
 use rustix::process::Signal;
 
 #[test]
@@ -53,24 +53,14 @@ fn a_failed_step_is_looked_into_on_a_terminal_only() {
     let options = ["--on-failure=shell", "--secret", &secret];
     bed.build(options).failure(1).says(&["note: --on-failure=shell has no effect", "exit status 1"]);
 
-    let build = bed.build_command(options);
-    let words: Vec<_> = std::iter::once(build.get_program())
-        .chain(build.get_args())
-        .map(|word| word.to_str().unwrap())
-        .collect();
-    // script(1) gives the build a terminal of its own.
-    let mut terminal = std::process::Command::new("script");
-    terminal.args(["-qec", &words.join(" "), "/dev/null"]).env("LBUILD_ROOT", bed.store());
-    let mut child = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut keyboard = child.stdin.take().unwrap();
-    std::thread::sleep(std::time::Duration::from_secs(2));
-    keyboard.write_all(b"cat /file /run/secrets/s; ls /ctx /c; echo A=$A\nexit\n").unwrap();
-    let output = child.wait_with_output().unwrap();
-    let shown = String::from_utf8_lossy(&output.stdout).replace('\r', "");
+    let mut terminal = Terminal::start(&bed.build_command(options));
+    let typed = b"cat /file /run/secrets/s; ls /ctx /c; echo A=$A\nexit\n";
+    terminal.answer("This is a shell in the failed step", typed);
+    let (status, shown) = terminal.end();
     for part in ["This is a shell in the failed step", "left\nof the step\n", "cached\n", "A=1\n", "f\n"] {
         assert!(shown.contains(part), "{part:?} is missing: {shown}");
     }
-    assert_eq!(output.status.code(), Some(1), "the build has failed all the same: {shown}");
+    assert_eq!(status, Some(1), "the build has failed all the same: {shown}");
 }
 
 #[test]

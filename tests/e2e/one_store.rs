@@ -1,9 +1,8 @@
 //! Several processes on one store: they share results, and none waits for another longer than it must.
 
 use std::fs;
-use std::time::{Duration, Instant};
 
-use lbuild_tests::TestBed;
+use lbuild_tests::{Gate, TestBed};
 use rustix::process::Signal;
 
 /// A step that leaves a line outside of the image each time it runs.
@@ -51,13 +50,11 @@ fn who_waits_for_a_killed_build_goes_on_and_who_waits_can_be_interrupted() {
     let mut third = bed.start_build([""; 0]);
     third.wait_until_it_says("waiting for another build");
     second.signal(Signal::INT);
-    let interrupted = Instant::now();
     second.end().failure(130);
-    assert!(interrupted.elapsed() < Duration::from_secs(2), "{:?}", interrupted.elapsed());
     first.signal(Signal::KILL);
     assert_eq!(first.end().status.code(), None);
     // The third now runs the step itself: its command is there.
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(std::time::Duration::from_millis(300));
     third.signal(Signal::TERM);
     third.end().failure(143);
     bed.lbuild(["images"]).success();
@@ -71,15 +68,15 @@ fn a_prune_does_not_wait_for_a_build_and_takes_nothing_from_it() {
     let bed = TestBed::with_base("FROM base\nRUN echo old > /old\n");
     bed.built();
     bed.lbuild(["rmi", &bed.name()]).success();
-    bed.dockerfile("FROM base\nRUN echo 1 > /1\nRUN sleep 3\nRUN cat /1 > /2\n");
-    let mut build = bed.start_build([""; 0]);
-    build.wait_until_it_says("RUN sleep 3");
-    let begun = Instant::now();
+    let gate = Gate::new();
+    bed.dockerfile(&format!("FROM base\nRUN echo 1 > /1\nRUN {}\nRUN cat /1 > /2\n", gate.command()));
+    let build = bed.start_build(["--network=host"]);
+    let step = gate.reached();
     let pruned = bed.lbuild(["prune", "--all"]).success();
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     assert!(pruned.text().contains("unpacked layers       1"), "{}", pruned.text());
     bed.lbuild(["rmi", "base"]).success();
     bed.lbuild(["prune", "--all"]).success();
+    step.go_on();
     build.end().success();
     let image = bed.image(&bed.name());
     assert_eq!(image.top_layer().entry("2").content, b"1\n");

@@ -5,15 +5,15 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
 const BUFFER: usize = 64 << 10;
 /// What a client that tries TLS begins with. It learns at once that there is none.
 const TLS_HANDSHAKE: u8 = 0x16;
-/// How long a stalled connection is held.
-const STALL: Duration = Duration::from_secs(30);
+/// How long a stalled connection is held if nobody ends that.
+const STALL: Duration = Duration::from_secs(60);
 
 /// What happens to a request.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub enum Fault {
     Answer(&'static str, String),
     /// The answer ends after so many bytes of its body, and the connection with it.
     Cut(usize),
-    /// Nothing more comes after so many bytes of the answer's body.
+    /// Nothing more comes after so many bytes of the answer's body, until [`FaultProxy::end_stalls`].
     Stall(usize),
     /// One bit of the answer's body is another.
     Damage,
@@ -51,6 +51,9 @@ struct State {
     seen: Mutex<Vec<Seen>>,
     to_registry: AtomicU64,
     from_registry: AtomicU64,
+    /// How often stalls were ended.
+    ended_stalls: Mutex<usize>,
+    stalls_end: Condvar,
 }
 
 #[derive(Debug)]
@@ -72,6 +75,8 @@ impl FaultProxy {
             seen: Mutex::default(),
             to_registry: AtomicU64::new(0),
             from_registry: AtomicU64::new(0),
+            ended_stalls: Mutex::default(),
+            stalls_end: Condvar::new(),
         }));
         let state = Arc::clone(&proxy.0);
         thread::spawn(move || {
@@ -110,6 +115,12 @@ impl FaultProxy {
         self.0.rules.lock().unwrap().clear();
     }
 
+    /// Breaks the connections that stall, or will when so much has come.
+    pub fn end_stalls(&self) {
+        *self.0.ended_stalls.lock().unwrap() += 1;
+        self.0.stalls_end.notify_all();
+    }
+
     /// The requests since the last time.
     pub fn seen(&self) -> Vec<Seen> {
         std::mem::take(&mut *self.0.seen.lock().unwrap())
@@ -133,6 +144,7 @@ impl State {
         let head = read_head(&mut client)?;
         let seen = parse(&head)?;
         let length = seen.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+        let ended_stalls = *self.ended_stalls.lock().unwrap();
         let fault = self.fault_for(&seen.line);
         self.seen.lock().unwrap().push(seen);
         if let Some(Fault::Answer(status, headers)) = &fault {
@@ -158,10 +170,15 @@ impl State {
         }
         let answer = read_head(&mut upstream)?;
         client.write_all(&answer).ok()?;
-        self.pass_body(&mut upstream, &mut client, fault)
+        self.pass_body(&mut upstream, &mut client, fault.as_ref())?;
+        if matches!(fault, Some(Fault::Stall(_))) {
+            self.stall(ended_stalls);
+        }
+        client.shutdown(Shutdown::Both).ok()
     }
 
-    fn pass_body(&self, from: &mut TcpStream, to: &mut TcpStream, fault: Option<Fault>) -> Option<()> {
+    /// Passes the body on, or as much of it as the fault lets pass.
+    fn pass_body(&self, from: &mut TcpStream, to: &mut TcpStream, fault: Option<&Fault>) -> Option<()> {
         let mut buffer = vec![0; BUFFER];
         let mut passed = 0;
         loop {
@@ -170,19 +187,23 @@ impl State {
                 _ => BUFFER,
             };
             if limit == 0 {
-                if matches!(fault, Some(Fault::Stall(_))) {
-                    thread::sleep(STALL);
-                }
-                return to.shutdown(Shutdown::Both).ok();
+                return Some(());
             }
             let count = from.read(&mut buffer[..limit]).ok().filter(|count| *count > 0)?;
             if matches!(fault, Some(Fault::Damage)) && passed == 0 {
                 buffer[count / 2] ^= 1;
             }
-            to.write_all(&buffer[..count]).ok()?;
             passed += count;
+            // Before the client has it: a test that looks when the client has ended sees all.
             self.from_registry.fetch_add(count as u64, Ordering::SeqCst);
+            to.write_all(&buffer[..count]).ok()?;
         }
+    }
+
+    /// Holds still until stalls are ended once more than `ended` times.
+    fn stall(&self, ended: usize) {
+        let ends = self.ended_stalls.lock().unwrap();
+        let _ended = self.stalls_end.wait_timeout_while(ends, STALL, |now| *now == ended).unwrap();
     }
 
     fn fault_for(&self, line: &str) -> Option<Fault> {

@@ -14,6 +14,16 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// Between two looks at a program that runs.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// Waits until `condition` holds. Panics if that takes very long.
+#[track_caller]
+pub fn wait_until(mut condition: impl FnMut() -> bool) {
+    let limit = Instant::now() + LIMIT;
+    while !condition() {
+        assert!(Instant::now() < limit, "what is waited for does not happen");
+        sleep(PAUSE);
+    }
+}
+
 /// A program that has ended.
 #[derive(Debug)]
 pub struct Run {

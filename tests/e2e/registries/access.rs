@@ -6,7 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 use lbuild_tests::{
-    Fault, FaultProxy, PASSWORD, Registry, RegistryOptions, Run, Running, TokenServer, USER, certificates,
+    Fault, FaultProxy, PASSWORD, Registry, RegistryOptions, Run, Running, Terminal, TokenServer, USER,
+    certificates,
 };
 use serde_json::Value;
 
@@ -72,35 +73,15 @@ fn a_password_is_asked_for_at_a_terminal_and_not_shown() {
     let bed = RegistryBed::with_base();
     let options = RegistryOptions { password: true, ..RegistryOptions::default() };
     let registry = Registry::start_with(&bed.path("registry"), &options);
-    let at_a_terminal = |typed: &[u8]| {
-        let login = bed.command(["login", registry.address()]);
-        let words: Vec<String> = std::iter::once(login.get_program())
-            .chain(login.get_args())
-            .map(|w| w.to_str().unwrap().to_owned())
-            .collect();
-        // script(1) gives it a terminal of its own.
-        let mut script = std::process::Command::new("script");
-        script.args(["-qec", &words.join(" "), "/dev/null"]);
-        for (name, value) in login.get_envs() {
-            match value {
-                Some(value) => script.env(name, value),
-                None => script.env_remove(name),
-            };
-        }
-        let mut running = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut keyboard = running.stdin.take().unwrap();
-        for line in typed.split_inclusive(|byte| matches!(byte, b'\n' | 3)) {
-            // Until then it asks, and nobody types faster.
-            std::thread::sleep(std::time::Duration::from_millis(700));
-            keyboard.write_all(line).unwrap();
-        }
-        let output = running.wait_with_output().unwrap();
-        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    let at_a_terminal = |password: &[u8]| {
+        let mut login = Terminal::start(&bed.command(["login", registry.address()]));
+        login.answer("Username: ", format!("{USER}\n").as_bytes()).answer("Password: ", password);
+        login.end()
     };
-    let (status, shown) = at_a_terminal(format!("{USER}\nabc\x03").as_bytes());
+    let (status, shown) = at_a_terminal(b"abc\x03");
     assert_eq!(status, Some(130), "Ctrl-C: {shown}");
     assert!(!bed.path("docker/config.json").exists());
-    let (status, shown) = at_a_terminal(format!("{USER}\n{PASSWORD}\n").as_bytes());
+    let (status, shown) = at_a_terminal(format!("{PASSWORD}\n").as_bytes());
     assert_eq!(status, Some(0), "{shown}");
     assert!(shown.contains("Password: ") && !shown.contains(PASSWORD), "{shown}");
     bed.lbuild(["push", "base", &registry.name("base:1")]).success();

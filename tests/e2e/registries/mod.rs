@@ -62,6 +62,12 @@ impl RegistryBed {
         }
         command.env("CONTAINERS_REGISTRIES_CONF", self.path("registries.conf"));
         command.env("DOCKER_CONFIG", self.path("docker")).env("XDG_CONFIG_HOME", self.path("config"));
+        command
+    }
+
+    /// A command that takes a registry for dead which is silent for a second.
+    fn impatient<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
+        let mut command = self.command(arguments);
         command.env("LBUILD_REGISTRY_TIMEOUT", "1");
         command
     }

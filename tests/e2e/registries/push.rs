@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use lbuild_tests::{Fault, FaultProxy, Registry, Running};
+use lbuild_tests::{Fault, FaultProxy, Gate, Registry, Running, wait_until};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -36,61 +36,64 @@ fn a_base_of_the_registry_does_not_travel() {
     assert!(up + down < 10_000, "{up} bytes up and {down} down");
 }
 
-/// A build that copies a file of 600 kB and then takes its time.
-fn slow_build(bed: &RegistryBed, last: &str) {
-    bed.bed.file("noise", noise(600_000));
-    bed.bed.dockerfile(&format!("FROM base\nCOPY noise /\nRUN sleep 3; {last}\n"));
+/// A build that pushes a file of `bytes` bytes as `app:1`, and in whose last step `gate` stands before `last`.
+fn slow_build(bed: &RegistryBed, proxy: &FaultProxy, gate: &Gate, bytes: usize, last: &str) -> Running {
+    bed.bed.file("noise", noise(bytes));
+    bed.bed.dockerfile(&format!("FROM base\nCOPY noise /\nRUN {}; {last}\n", gate.command()));
+    let words = ["build", "--progress", "plain", "--network=host", "--push", "-t", &proxy.name("app:1")];
+    Running::start(bed.command(words).arg(bed.bed.context()))
 }
 
 #[test]
 fn layers_are_uploaded_while_later_steps_run_and_the_tag_comes_last() {
     let bed = RegistryBed::with_base();
     let registry = Registry::start(&bed.path("registry"));
-    let proxy = FaultProxy::start(registry.address());
-    slow_build(&bed, "echo done > /end");
-    let mut command = bed.command(["build", "--progress", "plain", "--push", "-t", &proxy.name("app:1")]);
-    let mut build = Running::start(command.arg(bed.bed.context()));
-    build.wait_until_it_says("RUN sleep");
-    std::thread::sleep(Duration::from_secs(2));
+    let (proxy, gate) = (FaultProxy::start(registry.address()), Gate::new());
+    let build = slow_build(&bed, &proxy, &gate, 600_000, "echo done > /end");
+    let step = gate.reached();
+    let mut up = 0;
+    wait_until(|| {
+        up += proxy.bytes().0;
+        up > 600_000
+    });
     let seen: Vec<String> = proxy.seen().into_iter().map(|seen| seen.line).collect();
-    let (up, _) = proxy.bytes();
-    assert!(up > 600_000, "{up} bytes went up while the RUN slept: {seen:?}");
     assert!(!seen.iter().any(|line| line.starts_with("PUT") && line.contains("/manifests/")), "{seen:?}");
+    step.go_on();
     let run = build.end().success();
     assert!(run.text().contains("3 layers uploaded, 0 mounted, 0 were there"), "{run}");
-    let (up, _) = proxy.bytes();
-    assert!(up < 100_000, "{up} bytes went up once more");
-    assert_eq!(inspect(&registry.name("app:1"))["layers"].as_array().unwrap().len(), 3);
+    let manifest = inspect(&registry.name("app:1"));
+    let layers = manifest["layers"].as_array().unwrap();
+    assert_eq!(layers.len(), 3);
+    let bytes: u64 = layers.iter().map(|layer| layer["size"].as_u64().unwrap()).sum();
+    up += proxy.bytes().0;
+    assert!(up < bytes + 100_000, "{up} bytes went up for {bytes}");
 }
 
 #[test]
 fn a_build_that_fails_or_is_ended_leaves_no_tag() {
     let bed = RegistryBed::with_base();
     let registry = Registry::start(&bed.path("registry"));
-    let proxy = FaultProxy::start(registry.address());
-    let build = || {
-        let mut command = bed.command(["build", "--progress", "plain", "--push", "-t", &proxy.name("app:1")]);
-        Running::start(command.arg(bed.bed.context()))
-    };
-    slow_build(&bed, "false");
-    build().end().failure(1);
-    assert!(proxy.seen().iter().any(|seen| seen.line.starts_with("PUT")), "nothing was uploaded before");
+    let (proxy, gate) = (FaultProxy::start(registry.address()), Gate::new());
+    let failing = slow_build(&bed, &proxy, &gate, 600_000, "false");
+    let step = gate.reached();
+    wait_until(|| proxy.seen().iter().any(|seen| seen.line.starts_with("PUT")));
+    step.go_on();
+    failing.end().failure(1);
 
     // The registry wants the uploads to wait for longer than the build is let run.
-    slow_build(&bed, "sleep 60");
     proxy.fault(
         "POST",
         "/blobs/uploads/",
         9,
         Fault::Answer("503 Service Unavailable", "Retry-After: 60\r\n".to_owned()),
     );
-    let mut ended = build();
-    ended.wait_until_it_says("RUN sleep");
-    std::thread::sleep(Duration::from_secs(1));
+    let ended = slow_build(&bed, &proxy, &gate, 600_001, "true");
+    let _step = gate.reached();
+    wait_until(|| proxy.faults_left() < 9);
     let began = Instant::now();
     ended.signal(Signal::INT);
     ended.end().failure(130);
-    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(30), "it took {:?}", began.elapsed());
     bed.lbuild(["pull", &registry.name("app:1")]).failure(1).says(&["is not on"]);
 }
 
@@ -98,11 +101,13 @@ fn a_build_that_fails_or_is_ended_leaves_no_tag() {
 fn what_cannot_be_uploaded_beside_the_build_is_pushed_after_it() {
     let bed = RegistryBed::with_base();
     let registry = Registry::start(&bed.path("registry"));
-    let proxy = FaultProxy::start(registry.address());
-    slow_build(&bed, "true");
+    let (proxy, gate) = (FaultProxy::start(registry.address()), Gate::new());
     proxy.fault("PUT", "/blobs/uploads/", 1, Fault::Answer("403 Forbidden", String::new()));
-    let run = bed.build(["-t", &proxy.name("app:1"), "--push"]).success();
-    assert_eq!(proxy.faults_left(), 0);
+    let build = slow_build(&bed, &proxy, &gate, 600_000, "true");
+    let step = gate.reached();
+    wait_until(|| proxy.faults_left() == 0);
+    step.go_on();
+    let run = build.end().success();
     assert!(run.text().contains("pushed"), "{run}");
     assert_eq!(inspect(&registry.name("app:1"))["layers"].as_array().unwrap().len(), 2);
 }

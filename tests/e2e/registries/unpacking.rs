@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::Command;
 
-use lbuild_tests::{Fault, FaultProxy, Registry, Running};
+use lbuild_tests::{Fault, FaultProxy, Registry, Running, wait_until};
 use rustix::process::Signal;
 
 use super::{RegistryBed, noise};
@@ -48,24 +48,18 @@ impl Scene {
         manifest["layers"].as_array().unwrap().last().unwrap()["digest"].as_str().unwrap().to_owned()
     }
 
-    fn pull(&self, seconds: &str) -> Command {
+    fn pull(&self) -> Command {
         let mut command = self.bed.command(["pull", &self.name()]);
-        command.env("LBUILD_REGISTRY_TIMEOUT", seconds);
+        command.env("LBUILD_REGISTRY_TIMEOUT", "100");
         command
     }
 
     /// A pull that holds still in the middle of the large layer, when the others are unpacked or about to.
-    fn stalled(&self, seconds: &str) -> Running {
+    fn stalled(&self) -> Running {
         self.proxy.fault("GET", &self.large_layer(), 1, Fault::Stall(BYTES / 2));
-        let pull = Running::start(&mut self.pull(seconds));
-        self.wait_for_the_large_layer();
+        let pull = Running::start(&mut self.pull());
+        wait_until(|| self.proxy.faults_left() == 0);
         pull
-    }
-
-    fn wait_for_the_large_layer(&self) {
-        while self.proxy.faults_left() > 0 {
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
     }
 
     /// How often the large layer was asked for, and how often only the rest of it, since the last time.
@@ -145,13 +139,13 @@ fn a_layer_that_is_not_what_it_should_be_leaves_nothing() {
 #[test]
 fn an_interrupted_pull_leaves_nothing_and_a_killed_one_nothing_that_has_a_name() {
     let scene = Scene::new();
-    let pull = scene.stalled("60");
+    let pull = scene.stalled();
     pull.signal(Signal::INT);
     pull.end().failure(130).says(&["interrupted"]);
     assert_eq!(scene.stored("tmp"), 0);
     scene.check_nothing();
 
-    let pull = scene.stalled("60");
+    let pull = scene.stalled();
     pull.signal(Signal::KILL);
     pull.end();
     scene.check_nothing();
@@ -162,9 +156,10 @@ fn an_interrupted_pull_leaves_nothing_and_a_killed_one_nothing_that_has_a_name()
 #[test]
 fn of_two_pulls_at_once_the_second_takes_what_the_first_one_has() {
     let scene = Scene::new();
-    let first = scene.stalled("2");
-    let mut second = Running::start(&mut scene.pull("2"));
+    let first = scene.stalled();
+    let mut second = Running::start(&mut scene.pull());
     second.wait_until_it_says("waiting for another lbuild");
+    scene.proxy.end_stalls();
     first.end().success();
     second.end().success();
     assert_eq!(scene.requests(), (2, 1), "the layer was fetched by both");
@@ -174,7 +169,7 @@ fn of_two_pulls_at_once_the_second_takes_what_the_first_one_has() {
 #[test]
 fn who_waits_for_a_pull_that_is_killed_goes_on_himself() {
     let scene = Scene::new();
-    let first = scene.stalled("60");
+    let first = scene.stalled();
     scene.bed.bed.dockerfile(&format!("FROM {}\nRUN true\n", scene.name()));
     let mut command = scene.bed.command(["build", "--progress", "plain", "-t", "built"]);
     let mut second = Running::start(command.arg(scene.bed.bed.context()));

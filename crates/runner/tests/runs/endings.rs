@@ -126,14 +126,17 @@ pub fn arguments_and_environment_are_passed_on_as_bytes() {
 
 pub fn both_streams_come_in_order_and_as_they_are_written() {
     let bed = Bed::new();
-    let spec = bed.script("echo 1; sleep 0.3; echo 2 >&2; sleep 0.3; echo 3");
-    let start = Instant::now();
+    // Each line is printed only when the one before it came.
+    let until = |file| format!("until test -e /{file}; do sleep 0.01; done");
+    let spec = bed.script(&format!("echo 1; {}; echo 2 >&2; {}; echo 3", until("seen1"), until("seen2")));
     let mut seen = Vec::new();
-    let mut output = |stream, bytes: &[u8]| seen.push((stream, bytes.to_vec(), start.elapsed()));
+    let mut output = |stream, bytes: &[u8]| {
+        seen.push((stream, bytes.to_vec()));
+        fs::write(bed.path(format!("seen{}", seen.len())), "").unwrap();
+    };
     run(spec, &mut output, &Cancel::new().unwrap()).unwrap();
-    let order: Vec<_> = seen.iter().map(|(stream, bytes, _)| (*stream, bytes.as_slice())).collect();
+    let order: Vec<_> = seen.iter().map(|(stream, bytes)| (*stream, bytes.as_slice())).collect();
     assert_eq!(order, [(Stream::Stdout, &b"1\n"[..]), (Stream::Stderr, b"2\n"), (Stream::Stdout, b"3\n")]);
-    assert!(seen[2].2 - seen[0].2 > Duration::from_millis(500), "{seen:?}");
 }
 
 pub fn large_output_comes_whole() {
@@ -157,7 +160,7 @@ pub fn what_runs_in_the_background_ends_with_the_program() {
     let bed = Bed::new();
     let start = Instant::now();
     assert_eq!(bed.sh("sleep 4242 & (setsid sleep 4243 &) ; echo done").success(), "done\n");
-    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(start.elapsed() < Duration::from_secs(100));
     assert_eq!(processes_named(&["sleep\x004242", "sleep\x004243"]), 0);
 }
 
@@ -181,7 +184,7 @@ pub fn cancelling_ends_everything() {
     let result = run(bed.script(script), &mut output, &cancel);
     let took = canceller.join().unwrap().elapsed();
     assert!(matches!(result, Err(RunError::Cancelled)), "{result:?}");
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < Duration::from_secs(100), "{took:?}");
     assert_eq!(processes_named(&["sleep\x004244", "sleep\x004245"]), 0);
     assert_eq!(mounts_of(&bed), mounts);
 

@@ -48,7 +48,7 @@ pub fn nothing_outlives_a_killed_builder() {
     builder.wait().unwrap();
     let start = Instant::now();
     while processes_named(&["sleep\x004247", "sleep\x004248"]) > 0 {
-        assert!(start.elapsed() < Duration::from_secs(2));
+        assert!(start.elapsed() < Duration::from_secs(30));
         thread::sleep(Duration::from_millis(10));
     }
 }
