@@ -93,7 +93,7 @@ Usage:
 
   cargo xtask instructions
       Count the instructions of lbuild's hot paths; fails where one takes more
-      than it may. Needs root, and gets a current valgrind.
+      than it may. Needs root, and gets a current valgrind and gungraun's runner.
 
   cargo xtask fuzz [--seconds N] [TARGET...]
       Give hostile input to each fuzz target, or to those named, for N seconds

@@ -14,7 +14,7 @@ use crate::{current_docker, instructions, packages, rootfs, workspace};
 /// Where the packages or the root file systems cannot be had.
 pub fn everything() -> Result<(), Failure> {
     for_tests(true)?;
-    for optional in [current_docker::get().map(drop), instructions::get_valgrind()] {
+    for optional in [current_docker::get().map(drop), instructions::get_tools()] {
         if let Err(Failure(reason)) = optional {
             println!("not to be had: {}", reason.trim());
         }

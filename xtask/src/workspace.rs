@@ -47,6 +47,18 @@ pub fn cargo() -> Command {
     command
 }
 
+/// What installs `program` of crates.io, without optimisation: it runs for a second, and the build is the longer part.
+pub fn installation(program: &str, version: &str) -> Command {
+    let mut cargo = cargo();
+    cargo
+        .args(["install", "--quiet", "--locked", program, "--version", version])
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
+        .env_remove("CARGO_TARGET_DIR");
+    cargo
+}
+
 /// The binary that `LBUILD_BIN` names; without that, the release binary, which is built.
 pub fn lbuild() -> Result<PathBuf, Failure> {
     match std::env::var_os("LBUILD_BIN") {
