@@ -96,7 +96,7 @@ fn a_current_folder_that_was_removed_is_told() {
 }
 
 #[test]
-fn variables_without_a_value_are_as_good_as_not_set() {
+fn variables_without_a_value_are_as_good_as_not_set_and_wrong_ones_are_told() {
     let bed = TestBed::with_base("FROM base\n");
     let context = bed.context().to_str().unwrap();
     let store = bed.store().to_str().unwrap();
@@ -106,6 +106,9 @@ fn variables_without_a_value_are_as_good_as_not_set() {
     }
     Run::of(&mut command).success();
     check(bed.lbuild(["--root", "", "images"]), USAGE, &["--root"]);
+    let mut pull = bed.command(["pull", "127.0.0.1:1/app"]);
+    let parts = ["LBUILD_REGISTRY_TIMEOUT", "soon", "seconds"];
+    check(Run::of(pull.env("LBUILD_REGISTRY_TIMEOUT", "soon")), FAILED, &parts);
 }
 
 #[test]

@@ -60,7 +60,7 @@ impl Client {
     /// # Errors
     /// [`RegistryError::File`].
     pub fn new(interrupted: impl Fn() -> bool + Send + Sync + 'static) -> Result<Self, RegistryError> {
-        let environment = Environment::of_process();
+        let environment = Environment::of_process()?;
         let configuration = Configuration::load(&environment)?;
         Ok(Self::with(environment, configuration, interrupted))
     }

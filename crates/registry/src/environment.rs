@@ -4,8 +4,13 @@ use std::env;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Seconds that a registry may be silent, unless `LBUILD_REGISTRY_TIMEOUT` says otherwise.
+use crate::RegistryError;
+
+/// Seconds that a registry may be silent, unless [`TIMEOUT`] says otherwise.
 const SILENCE: u64 = 60;
+
+/// The variable that says how many seconds a registry may be silent.
+const TIMEOUT: &str = "LBUILD_REGISTRY_TIMEOUT";
 
 /// The environment as far as registries depend on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,14 +39,17 @@ pub struct Environment {
 
 impl Environment {
     /// That of this process.
-    pub fn of_process() -> Self {
+    ///
+    /// # Errors
+    /// [`RegistryError::File`] for a time that is no number.
+    pub fn of_process() -> Result<Self, RegistryError> {
         let path = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let home = path("HOME");
         let below_home = |name: &str| home.as_ref().map(|home| home.join(name));
         let text = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
         let either = |name: &str| text(name).or_else(|| text(&name.to_ascii_lowercase()));
-        let seconds = text("LBUILD_REGISTRY_TIMEOUT").and_then(|text| text.parse().ok());
-        Self {
+        let seconds = text(TIMEOUT).map(|text| text.parse().map_err(|_| no_seconds(&text))).transpose()?;
+        Ok(Self {
             registries_conf: path("CONTAINERS_REGISTRIES_CONF"),
             auth_file: path("REGISTRY_AUTH_FILE"),
             auth_config: text("DOCKER_AUTH_CONFIG"),
@@ -52,11 +60,15 @@ impl Environment {
             http_proxy: either("HTTP_PROXY").or_else(|| either("ALL_PROXY")),
             no_proxy: either("NO_PROXY").unwrap_or_default(),
             silence: Duration::from_secs(seconds.unwrap_or_default()),
-        }
+        })
     }
 
     /// How long a registry may be silent.
     pub(crate) fn silence(&self) -> Duration {
         if self.silence.is_zero() { Duration::from_secs(SILENCE) } else { self.silence }
     }
+}
+
+fn no_seconds(text: &str) -> RegistryError {
+    RegistryError::File { path: TIMEOUT.to_owned(), reason: format!("{text:?} is no number of seconds") }
 }
