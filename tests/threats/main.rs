@@ -19,6 +19,7 @@ mod cache_mounts;
 mod contexts;
 mod frontends;
 mod git;
+mod growth;
 mod hidden_entries;
 mod host;
 mod kernel_files;
@@ -30,6 +31,7 @@ mod program_file;
 mod reach;
 mod registries;
 mod secrets;
+mod shared_folders;
 mod strange_texts;
 mod strange_trees;
 mod system_calls;
@@ -144,7 +146,8 @@ fn rows() -> Vec<Row> {
             labels: labels_configure_nothing;
         "a cache that a stranger wrote", "", Applies =>
             cache_keys: an_image_from_outside_is_never_the_cache a_layer_from_outside_replaces_none
-                a_poisoned_record_of_a_shared_cache;
+                a_poisoned_record_of_a_shared_cache,
+            shared_folders: files_that_are_no_files folders_that_are_links a_sweep_that_is_led_away;
         "system calls and rights beyond Docker's", "", Applies =>
             system_calls: calls_that_docker_forbids rights_that_the_dockerfile_asks_for;
         "the machine's processes, settings and devices", "", Applies =>
@@ -162,6 +165,8 @@ fn rows() -> Vec<Row> {
             strange_texts: control_characters_in_a_dockerfile;
         "a base image's configuration that is absurd", "", Applies =>
             strange_texts: configurations_that_are_absurd;
+        "small texts that mean much work", "", Applies =>
+            growth: names_without_number ports_without_number patterns_that_match_in_every_way;
         "addresses that lead to this machine's files", "", Applies =>
             strange_texts: redirects_to_other_schemes;
         "trees that a step leaves to stumble over", "", Applies =>

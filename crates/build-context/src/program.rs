@@ -57,7 +57,7 @@ impl Program {
         let mut ops = Vec::new();
         let mut rest = pattern.chars().peekable();
         while let Some(char) = rest.next() {
-            ops.push(match char {
+            let op = match char {
                 '*' if double_star == DoubleStar::CrossesDirectories && rest.next_if_eq(&'*').is_some() => {
                     // `**/` means the same as `**`.
                     let _ = rest.next_if_eq(&'/');
@@ -68,7 +68,11 @@ impl Program {
                 '[' => class(&mut rest)?,
                 '\\' => Op::Char(rest.next().ok_or(SyntaxError::TrailingBackslash)?),
                 other => Op::Char(other),
-            });
+            };
+            // Any number of anything twice is once.
+            if !(op.is_any_number() && ops.last() == Some(&op)) {
+                ops.push(op);
+            }
         }
         Ok(Self { ops })
     }
@@ -86,10 +90,13 @@ impl Program {
         let mut next = States::new(self.ops.len());
         self.enter(&mut now, 0);
         for char in chars(path) {
+            if now.end == 0 {
+                return false;
+            }
             next.clear();
-            for state in 0..self.ops.len() {
+            for state in 0..now.end.min(self.ops.len()) {
                 if now.within[state] {
-                    next.within[state] = true;
+                    next.set_within(state);
                     if char == '/' {
                         self.enter(&mut next, state + 1);
                     }
@@ -111,12 +118,12 @@ impl Program {
     /// Marks `state` and all that follow it without a character.
     fn enter(&self, states: &mut States, mut state: usize) {
         loop {
-            if std::mem::replace(&mut states.before[state], true) {
+            if states.set_before(state) {
                 return;
             }
             match self.ops.get(state) {
                 Some(Op::ManyNotSlash | Op::Many) => {}
-                Some(Op::MaybeDirectories) => states.within[state] = true,
+                Some(Op::MaybeDirectories) => states.set_within(state),
                 _ => return,
             }
             state += 1;
@@ -125,6 +132,11 @@ impl Program {
 }
 
 impl Op {
+    /// Whether the op takes nothing as well.
+    fn is_any_number(&self) -> bool {
+        matches!(self, Op::ManyNotSlash | Op::Many | Op::MaybeDirectories)
+    }
+
     /// Whether a single-character op takes `char`.
     fn takes(&self, char: char) -> bool {
         match self {
@@ -141,16 +153,30 @@ impl Op {
 struct States {
     before: Vec<bool>,
     within: Vec<bool>,
+    /// No state from here on is set.
+    end: usize,
 }
 
 impl States {
     fn new(ops: usize) -> Self {
-        Self { before: vec![false; ops + 1], within: vec![false; ops + 1] }
+        Self { before: vec![false; ops + 1], within: vec![false; ops + 1], end: 0 }
     }
 
     fn clear(&mut self) {
-        self.before.fill(false);
-        self.within.fill(false);
+        self.before[..self.end].fill(false);
+        self.within[..self.end].fill(false);
+        self.end = 0;
+    }
+
+    /// Sets a state; whether it was set before.
+    fn set_before(&mut self, state: usize) -> bool {
+        self.end = self.end.max(state + 1);
+        std::mem::replace(&mut self.before[state], true)
+    }
+
+    fn set_within(&mut self, state: usize) {
+        self.end = self.end.max(state + 1);
+        self.within[state] = true;
     }
 }
 

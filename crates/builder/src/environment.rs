@@ -1,9 +1,13 @@
 //! An ordered environment: `NAME=VALUE`, each name once.
 
+use std::collections::HashMap;
+
 /// Variables in the order in which they were first set.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Environment {
     variables: Vec<(String, String)>,
+    /// Where each name stands: a stranger's Dockerfile or base image may have any number of them.
+    places: HashMap<String, usize>,
 }
 
 impl Environment {
@@ -24,14 +28,18 @@ impl Environment {
 
     /// The value of `name`.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        let (_, value) = self.variables.get(*self.places.get(name)?)?;
+        Some(value)
     }
 
     /// Sets `name`, where it stands if it is there.
     pub fn set(&mut self, name: &str, value: &str) {
-        match self.variables.iter_mut().find(|(known, _)| known == name) {
+        match self.places.get(name).and_then(|place| self.variables.get_mut(*place)) {
             Some((_, old)) => value.clone_into(old),
-            None => self.variables.push((name.to_owned(), value.to_owned())),
+            None => {
+                self.places.insert(name.to_owned(), self.variables.len());
+                self.variables.push((name.to_owned(), value.to_owned()));
+            }
         }
     }
 

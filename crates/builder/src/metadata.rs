@@ -11,6 +11,9 @@ use crate::environment::Environment;
 use crate::problem::Problem;
 use crate::state::StageState;
 
+/// The most ports that one EXPOSE may name: all of TCP, UDP and SCTP.
+const MAX_PORTS: usize = 3 << 16;
+
 /// What applying an instruction needs beside the stage.
 pub(crate) struct Scope<'a> {
     /// The Dockerfile's escape character.
@@ -53,7 +56,7 @@ pub(crate) fn apply(
         }
         Instruction::Env(pairs) => {
             let pairs = expand_pairs(state, pairs, scope)?;
-            pairs.iter().for_each(|(name, value)| state.set_env(name, value));
+            state.set_env(&pairs);
             format!("ENV {}", joined(&pairs))
         }
         Instruction::Expose(words) => expose(state, words, scope)?,
@@ -161,6 +164,10 @@ fn expose(state: &mut StageState, words: &[String], scope: &Scope<'_>) -> Result
                 about(Problem::from(error)).help("EXPOSE takes ports such as 80, 53/udp or 8000-8010/tcp")
             })?;
             ports.extend(named.names());
+            if ports.len() > MAX_PORTS {
+                let problem = Problem::new("EXPOSE names more ports than there are");
+                return Err(about(problem.help("name each port once")));
+            }
         }
     }
     let text = format!("EXPOSE {}", go_list(&ports));
@@ -307,7 +314,7 @@ mod tests {
     #[test]
     fn an_env_does_not_see_its_own_variables() {
         let mut state = state();
-        state.set_env("A", "old");
+        state.set_env(&[("A".into(), "old".into())]);
         let text = applied(&mut state, &Instruction::Env(vec![pair("A", "new"), pair("B", "$A")]));
         assert_eq!(text.as_deref(), Some("ENV A=new B=old"));
         assert_eq!(state.variable("B").as_deref(), Some("old"));

@@ -111,23 +111,22 @@ impl StageState {
         }
     }
 
-    /// Sets a variable of the image.
-    pub fn set_env(&mut self, name: &str, value: &str) {
+    /// Sets variables of the image.
+    pub fn set_env(&mut self, pairs: &[(String, String)]) {
         let mut image = Environment::from_config(&self.image.config.env);
-        image.set(name, value);
+        for (name, value) in pairs {
+            image.set(name, value);
+            self.environment.set(name, value);
+        }
         self.image.config.env = image.to_config();
-        self.environment.set(name, value);
     }
 
     /// The ARGs as the history of a RUN shows them: `|1 NAME=VALUE`.
     pub fn arguments_text(&self) -> Option<String> {
-        let mut shown: Vec<(&str, String)> = Vec::new();
+        let mut shown = Environment::new();
         for (name, value) in &self.arguments {
             let value = self.variable(name).or_else(|| value.clone()).unwrap_or_default();
-            match shown.iter_mut().find(|(known, _)| known == name) {
-                Some((_, old)) => *old = value,
-                None => shown.push((name, value)),
-            }
+            shown.set(name, &value);
         }
         let words: Vec<String> = shown.iter().map(|(name, value)| format!("{name}={value}")).collect();
         (!words.is_empty()).then(|| format!("|{} {}", words.len(), words.join(" ")))
@@ -180,7 +179,7 @@ mod tests {
     #[test]
     fn a_child_stage_sees_its_parents_variables() {
         let mut parent = state();
-        parent.set_env("E", "image");
+        parent.set_env(&[("E".into(), "image".into())]);
         parent.environment.set("E", "argument");
         parent.environment.set("A", "argument");
         parent.has_cmd = true;

@@ -111,7 +111,7 @@ mod tests {
         request.build_args.insert("HTTP_PROXY".into(), "proxy".into());
         request.build_args.insert("OTHER".into(), "unseen".into());
         let mut state = StageState::scratch(&Platform::host());
-        state.set_env("TOKEN", "public");
+        state.set_env(&[("TOKEN".into(), "public".into())]);
         let user = ProcessUser { uid: 0, gid: 0, groups: Vec::new(), home: "/root".into() };
         let variables = variables(&request, &state, vec![("TOKEN".into(), b"secret".to_vec())], &user);
         let names: Vec<_> = variables.iter().map(|(name, _)| name.to_str().unwrap()).collect();
