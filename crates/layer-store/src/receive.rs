@@ -65,10 +65,12 @@ impl Place<'_> {
     /// and those of unpacking; [`StoreError::Interrupted`] if another layer failed. Nothing is kept then.
     pub fn receive(&self, blob: &mut dyn Read, incoming: &Incoming) -> Result<Received, StoreError> {
         let (file, path) = self.store.staging.file()?;
-        let result = self.receive_into(blob, file, &path, incoming);
+        let result = self.receive_into(blob, file, &path, incoming).and_then(|(received, directory)| {
+            self.stage(directory)?;
+            Ok(received)
+        });
         match result {
-            Ok((received, directory)) => {
-                self.stage(directory)?;
+            Ok(received) => {
                 self.store.keep_blob(incoming.digest, path)?;
                 Ok(received)
             }

@@ -10,8 +10,8 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use common::{Bed, directory, file, gzip, hard_link, run, symlink, tar};
-use lbuild_archive::{EntryKind, Header};
-use lbuild_layer_store::{Blob, Fetcher, Layer, StoreError};
+use lbuild_archive::{EntryKind, Header, Limits};
+use lbuild_layer_store::{Blob, Fetcher, Incoming, Layer, Place, StoreError};
 use lbuild_oci::{DiffId, Digest, MediaType};
 
 fn with_mode((mut header, content): (Header, &[u8]), mode: u32) -> (Header, &[u8]) {
@@ -404,4 +404,34 @@ fn a_stack_has_a_layer_twice() {
     let (result, bed) = unpacked.recv_timeout(Duration::from_secs(60)).unwrap();
     result.unwrap();
     assert_eq!(bed.look(&[layer, layer]), "f 644 0:0 file\n");
+}
+
+#[test]
+fn a_layer_that_came_and_waits_for_one_that_fails_leaves_nothing() {
+    let bed = Bed::new();
+    // With its root it needs nothing of what lies below.
+    let bytes = tar(&[directory("./"), file("file", "content")]);
+    let upper = DiffId(Digest::of(&bytes));
+    let incoming = Incoming { digest: upper.0, is_tar: true, max_bytes: 1 << 20, limits: Limits::default() };
+    let lower = DiffId(Digest::of("lower"));
+    let staged = || {
+        let areas = std::fs::read_dir(bed.path().join("tmp")).unwrap().map(|area| area.unwrap().path());
+        let staged = areas.filter(|area| area.is_dir()).flat_map(|area| std::fs::read_dir(area).unwrap());
+        let mut staged: Vec<_> = staged.map(|entry| entry.unwrap().path()).collect();
+        staged.sort();
+        staged
+    };
+    let before = staged();
+    let result = bed.store.unpack_each(&[lower, upper], &|place: &Place<'_>| {
+        if *place.diff_id() == upper {
+            return place.receive(&mut &bytes[..], &incoming).map(drop);
+        }
+        while !staged().iter().any(|path| path.join("file").exists()) {
+            std::thread::yield_now();
+        }
+        Err(StoreError::UnknownLayer(lower))
+    });
+    assert!(matches!(result, Err(StoreError::UnknownLayer(layer)) if layer == lower));
+    assert!(!bed.store.has_blob(&upper.0));
+    assert_eq!(staged(), before);
 }
