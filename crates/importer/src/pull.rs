@@ -150,7 +150,8 @@ fn fetch(
     let candidate = candidate(repository, &root, options)?;
     candidate.check_count()?;
     let wanted = wanted(&candidate);
-    let bytes = wanted.iter().map(|layer| layer.descriptor.size).sum();
+    // Whoever wrote the manifest may say any sizes.
+    let bytes = wanted.iter().fold(0, |all: u64, layer| all.saturating_add(layer.descriptor.size));
     (options.progress)(PullEvent::Found { digest: root.digest, layers: wanted.len(), bytes });
     if options.is_lazy && wanted.iter().all(|layer| layer.descriptor.urls.is_empty()) {
         let layers = wanted.iter().map(|layer| elsewhere(store, repository, layer)).collect();
