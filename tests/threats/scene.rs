@@ -108,6 +108,7 @@ impl Scene {
     #[track_caller]
     pub fn assert_untouched(&self) {
         assert_eq!(snapshot(&self.outside), self.before, "the sentinel was touched");
+        assert_ne!(search(&self.outside, &self.token, Path::new("")), "", "a search finds nothing");
         let found = search(self.bed.folder(), &self.token, &self.outside);
         assert!(found.is_empty(), "the sentinel came to\n{found}");
     }
