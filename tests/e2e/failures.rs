@@ -63,6 +63,15 @@ fn an_owner_by_name_is_refused_where_there_are_no_files_yet() {
 }
 
 #[test]
+fn a_working_directory_of_a_user_by_name_is_refused_where_there_are_no_files_yet() {
+    let bed = TestBed::new();
+    bed.dockerfile("FROM scratch\nUSER web\nWORKDIR /x\n");
+    bed.build([""; 0]).failure(1).says(&["Dockerfile:3", "/x", "\"web\"", "scratch", "numbers"]);
+    bed.dockerfile("FROM scratch\nUSER web\nWORKDIR /\nCOPY Dockerfile .\nWORKDIR /x\n");
+    bed.build([""; 0]).success();
+}
+
+#[test]
 fn an_interrupted_command_ends_with_all_its_children() {
     for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let bed = TestBed::with_base("");

@@ -108,10 +108,10 @@ fn runner_mount(mount: &ResolvedMount, part: &Part) -> Result<Option<Mount>, Pro
                 .map_err(std::io::Error::from)?;
             Mount { source: MountSource::Tree(socket), target: target.clone(), read_only: false }
         }
-        (ResolvedMount::Tmpfs { target, size }, _) => Mount {
+        (ResolvedMount::Tmpfs { target, size, read_only }, _) => Mount {
             source: MountSource::Tmpfs { size: *size, mode: 0o1777 },
             target: target.clone(),
-            read_only: false,
+            read_only: *read_only,
         },
         (ResolvedMount::Secret(secret), _) => {
             let Some(target) = secret.target.clone() else { return Ok(None) };

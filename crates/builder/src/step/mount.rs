@@ -28,7 +28,7 @@ pub(crate) enum ResolvedMount {
     /// A directory that outlives the build.
     Cache(CacheMount),
     /// An empty directory in memory.
-    Tmpfs { target: PathBuf, size: Option<u64> },
+    Tmpfs { target: PathBuf, size: Option<u64>, read_only: bool },
     /// A secret as a file or a variable or both.
     Secret(SecretMount),
     /// An agent's socket; nothing is there if none was given, but SSH_AUTH_SOCK names it.
@@ -120,7 +120,11 @@ pub(crate) fn resolve(
                 resolved.push(ResolvedMount::Cache(cache(solver, state, mount, files, &words)?))
             }
             MountKind::Tmpfs => {
-                resolved.push(ResolvedMount::Tmpfs { target: words.target(state)?, size: mount.size });
+                resolved.push(ResolvedMount::Tmpfs {
+                    target: words.target(state)?,
+                    size: mount.size,
+                    read_only: mount.read_only.unwrap_or(false),
+                });
             }
             MountKind::Secret => resolved.extend(secret(solver, state, mount, &words)?),
             MountKind::Ssh => {
@@ -317,7 +321,9 @@ impl ResolvedMount {
                 "type": "cache", "id": cache.id, "target": cache.target,
                 "directory": cache.directory, "read only": cache.read_only,
             }),
-            Self::Tmpfs { target, size } => json!({"type": "tmpfs", "target": target, "size": size}),
+            Self::Tmpfs { target, size, read_only } => {
+                json!({"type": "tmpfs", "target": target, "size": size, "read only": read_only})
+            }
             Self::Secret(secret) => {
                 json!({
                     "type": "secret", "id": secret.id, "target": secret.target, "variable": secret.variable,

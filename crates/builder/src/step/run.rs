@@ -275,6 +275,15 @@ pub(crate) fn points(mounts: &[Mount]) -> Vec<(PathBuf, bool)> {
     default.chain(own.filter(|(path, _)| !path.starts_with("/dev"))).collect()
 }
 
+/// Gives a tmpfs the mode of the directory that it covers, as runc does.
+fn give_mode_of_target(active: &ActiveSnapshot, mount: &mut Mount) {
+    if let MountSource::Tmpfs { mode, .. } = &mut mount.source
+        && let Ok(covered) = active.root().stat(&mount.target)
+    {
+        *mode = covered.st_mode & 0o7777;
+    }
+}
+
 /// The file that a heredoc with an interpreter line becomes.
 fn script_mount(command: &Command) -> Option<Mount> {
     let (name, content) = command.script.as_ref()?;
@@ -310,8 +319,11 @@ fn spec(
     resolved: &Resolved,
     active: &ActiveSnapshot,
     user: &ProcessUser,
-    mounts: Vec<Mount>,
+    mut mounts: Vec<Mount>,
 ) -> Result<RunSpec, Problem> {
+    for mount in &mut mounts {
+        give_mode_of_target(active, mount);
+    }
     let request = solver.build.request;
     let secrets =
         resolved.secrets().filter_map(|secret| Some((secret.variable.clone()?, secret.content.clone())));

@@ -23,6 +23,9 @@ use rustix::fs::{
 use crate::BuildError;
 use crate::problem::Problem;
 
+/// The mode of a directory that is made for a mount: what a tmpfs has where the image has no directory.
+const STUB_MODE: u32 = 0o1777;
+
 /// The usual mount points, made once a build.
 pub(crate) struct DefaultStubs {
     directory: OnceLock<Root>,
@@ -145,7 +148,7 @@ fn mirror(tree: &Root, directory: &Path, missing: &BTreeMap<PathBuf, bool>) -> i
             }
         }
         if *is_directory {
-            root.create_dir_all(path, Mode::from(0o755))?;
+            root.create_dir_all(path, Mode::from(STUB_MODE))?;
         } else {
             let flags = rustix::fs::OFlags::CREATE | rustix::fs::OFlags::WRONLY;
             root.open_at(path, flags, Mode::from(0o644))?;

@@ -14,7 +14,7 @@ use crate::path::absolute;
 use crate::problem::Problem;
 use crate::solve::{Solver, Step, StepPlace};
 use crate::state::StageState;
-use crate::user::file_owner;
+use crate::user::{file_owner, name_to_look_up};
 
 /// Applies a WORKDIR.
 ///
@@ -33,6 +33,16 @@ pub(crate) fn workdir(
     state.image.config.working_dir.clone_from(&written);
     state.has_workdir = true;
     let user = state.image.config.user.clone();
+    if let Some(name) = name_to_look_up(&user)
+        && state.layers.is_empty()
+        && directory != "/"
+    {
+        let message =
+            format!("cannot make {directory} for user {name:?}, who cannot be looked up on scratch");
+        return Err(Problem::new(message)
+            .help("give USER as numbers: the stage has no files yet, so no passwd and group files either")
+            .at(place.span));
+    }
     let mut key = Key::new("workdir", &state.layers)
         .with("path", &directory)
         .with("source date epoch", solver.build.request.source_date_epoch);

@@ -76,15 +76,17 @@ fn the_root_is_no_target() {
 }
 
 #[test]
-fn binds_are_read_only_and_caches_are_not() {
+fn only_binds_are_read_only_unless_it_is_asked_for() {
     for (options, expected) in [
         ("--mount=target=/a", true),
         ("--mount=target=/a,rw", false),
         ("--mount=type=cache,target=/a", false),
         ("--mount=type=cache,target=/a,ro", true),
+        ("--mount=type=tmpfs,target=/a", false),
+        ("--mount=type=tmpfs,target=/a,ro", true),
     ] {
         let read_only = match one(options) {
-            ResolvedMount::Bind { read_only, .. } => read_only,
+            ResolvedMount::Bind { read_only, .. } | ResolvedMount::Tmpfs { read_only, .. } => read_only,
             ResolvedMount::Cache(cache) => cache.read_only,
             other => panic!("{options}: {other:?}"),
         };
@@ -213,6 +215,7 @@ fn what_the_command_can_see_is_in_the_key() {
         ("--mount=target=/a", "--mount=target=/a,source=x"),
         ("--mount=target=/a", "--mount=target=/a,rw"),
         ("--mount=type=tmpfs,target=/a", "--mount=type=tmpfs,target=/a,size=1m"),
+        ("--mount=type=tmpfs,target=/a", "--mount=type=tmpfs,target=/a,ro"),
         ("--mount=type=cache,target=/a", "--mount=type=cache,target=/a,id=b"),
         ("--mount=type=secret,id=token", "--mount=type=secret,id=token,target=/s"),
         ("--mount=type=ssh", "--mount=type=ssh,target=/s"),
