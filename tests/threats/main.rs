@@ -162,7 +162,7 @@ fn rows() -> Vec<Row> {
             host: limits_of_a_step;
         "output that drives the terminal", "", Applies =>
             host: output_that_drives_the_terminal,
-            strange_texts: control_characters_in_a_dockerfile;
+            strange_texts: control_characters_in_a_dockerfile documents_that_drive_the_terminal;
         "a base image's configuration that is absurd", "", Applies =>
             strange_texts: configurations_that_are_absurd;
         "small texts that mean much work", "", Applies =>

@@ -108,6 +108,33 @@ fn try_base(scene: &Scene, image: lbuild_tests::BaseImage) {
     }
 }
 
+/// What is told of an image as JSON is printable too, and means what it meant.
+pub fn documents_that_drive_the_terminal(mode: Mode) {
+    const EVIL: &str = "\u{9b}2J\u{202e}\u{7f}";
+    let scene = Scene::with_base(mode, "");
+    scene.dockerfile(&format!(
+        "FROM base\nLABEL a='{EVIL}'\nENV B='{EVIL}'\nRUN echo '{EVIL}'; touch '/tmp/{EVIL}'\n"
+    ));
+    scene.build([""; 0]).success();
+    let name = scene.name();
+    for command in [
+        &["inspect", &name][..],
+        &["diff", "--json", &name],
+        &["history", "--format=json", &name],
+        &["logs", "--json"],
+        &["logs"],
+        &["diff", &name],
+        &["history", &name],
+    ] {
+        let text = scene.lbuild(command).success().text();
+        let shown = text.contains(|c: char| (c.is_control() && c != '\n') || c == '\u{202e}');
+        assert!(!shown, "{command:?} drives the terminal: {text:?}");
+    }
+    let inspected: serde_json::Value =
+        serde_json::from_str(&scene.lbuild(["inspect", &name]).success().text()).unwrap();
+    assert_eq!(inspected[0]["Config"]["Labels"]["a"], EVIL);
+}
+
 /// A web server sends ADD elsewhere: to files of this machine, to other schemes.
 pub fn redirects_to_other_schemes(mode: Mode) {
     let scene = Scene::with_base(mode, "");

@@ -33,11 +33,20 @@ pub fn printable(bytes: &[u8]) -> String {
 /// A JSON document as one line that is printable too: characters that drive a terminal are escaped, also those
 /// that JSON itself lets pass. Programs read the same text as before.
 pub fn json_line(document: &Value) -> String {
-    let text = document.to_string();
+    escaped(&document.to_string())
+}
+
+/// The same on several lines, indented.
+pub fn json_lines(document: &Value) -> String {
+    escaped(&format!("{document:#}"))
+}
+
+/// JSON without characters that drive a terminal; line ends are its indentation's.
+fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         // All of them stand inside of strings, and none is beyond 16 bits.
-        if c.is_control() || is_invisible(c) {
+        if (c.is_control() && c != '\n') || is_invisible(c) {
             out.push_str(&format!("\\u{:04x}", u32::from(c)));
         } else {
             out.push(c);
@@ -148,6 +157,12 @@ mod tests {
         let line = json_line(&document);
         assert!(line.chars().all(|c| !c.is_control() && !is_invisible(c)), "{line:?}");
         assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), document);
+        let lines = json_lines(&document);
+        assert!(
+            lines.lines().all(|line| !line.contains(|c: char| c.is_control() || is_invisible(c))),
+            "{lines:?}"
+        );
+        assert_eq!((lines.lines().count(), serde_json::from_str::<Value>(&lines).unwrap()), (3, document));
     }
 
     #[test]

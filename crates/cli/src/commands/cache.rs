@@ -62,7 +62,7 @@ fn ls(store: &Store, args: &CacheLsArgs) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     if args.json {
         for mount in &mounts {
-            writeln!(out, "{}", json(mount))?;
+            writeln!(out, "{}", crate::text::json_line(&json(mount)))?;
         }
         return Ok(());
     }

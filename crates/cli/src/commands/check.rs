@@ -68,7 +68,7 @@ fn print_human(source: &Source, findings: &[Diagnostic]) -> Result<(), Failure> 
 }
 
 fn print_json(value: &Value) -> Result<(), Failure> {
-    writeln!(io::stdout().lock(), "{value:#}")?;
+    writeln!(io::stdout().lock(), "{}", crate::text::json_lines(value))?;
     Ok(())
 }
 

@@ -28,7 +28,7 @@ fn list(args: &ContextLsArgs) -> Result<(), Failure> {
             continue;
         }
         if args.json {
-            writeln!(out, "{}", as_json(&listed))?;
+            writeln!(out, "{}", text::json_line(&as_json(&listed)))?;
         } else if args.explain {
             writeln!(out, "{}", explained(&listed))?;
         } else {

@@ -16,7 +16,7 @@ pub fn run(store: &Store, args: &DfArgs) -> Result<(), Failure> {
     let usage = store.disk_usage()?;
     let mut out = io::stdout().lock();
     if args.json {
-        writeln!(out, "{}", json(&usage))?;
+        writeln!(out, "{}", crate::text::json_line(&json(&usage)))?;
         return Ok(());
     }
     summary(&usage).write(&mut out)?;

@@ -162,7 +162,7 @@ fn write_json(out: &mut impl Write, step: &Step, changes: &[(Change, &LayerEntry
         "layer": step.layer,
         "changes": changes,
     });
-    writeln!(out, "{object}")
+    writeln!(out, "{}", text::json_line(&object))
 }
 
 #[cfg(test)]

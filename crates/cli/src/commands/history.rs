@@ -36,7 +36,7 @@ pub fn run(store: &Store, args: &HistoryArgs) -> Result<(), Failure> {
         TableFormat::Table => table(store, &image, &steps, args.no_trunc)?.write(&mut out)?,
         TableFormat::Json => {
             for step in steps.iter().rev() {
-                writeln!(out, "{}", object(store, &image, step, steps.len())?)?;
+                writeln!(out, "{}", text::json_line(&object(store, &image, step, steps.len())?))?;
             }
         }
     }

@@ -35,7 +35,7 @@ pub fn run(store: &Store, args: &ImagesArgs) -> Result<(), Failure> {
         TableFormat::Table => table(store, &rows, args.no_trunc)?.write(&mut out)?,
         TableFormat::Json => {
             for row in &rows {
-                writeln!(out, "{}", object(store, row)?)?;
+                writeln!(out, "{}", crate::text::json_line(&object(store, row)?))?;
             }
         }
     }

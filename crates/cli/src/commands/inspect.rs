@@ -23,7 +23,7 @@ pub fn run(store: &Store, args: &InspectArgs) -> Result<(), Failure> {
     }
     // As Docker does: what is there is printed, and the status tells that something is not.
     let mut out = io::stdout().lock();
-    writeln!(out, "{:#}", Value::Array(found))?;
+    writeln!(out, "{}", crate::text::json_lines(&Value::Array(found)))?;
     missing.map_or(Ok(()), Err)
 }
 

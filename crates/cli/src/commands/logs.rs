@@ -85,11 +85,8 @@ impl Log<'_> {
     fn line(&self, out: &mut impl Write, step: usize, line: &[u8]) -> io::Result<()> {
         if self.args.json {
             let line = String::from_utf8_lossy(line);
-            return writeln!(
-                out,
-                "{}",
-                json!({ "build": self.build.number, "step": step + 1, "line": line })
-            );
+            let line = json!({ "build": self.build.number, "step": step + 1, "line": line });
+            return writeln!(out, "{}", text::json_line(&line));
         }
         writeln!(out, "{}", text::printable(text::last_overwrite(line)))
     }
@@ -113,7 +110,7 @@ fn list(store: &Store, builds: &[BuildName], json: bool) -> Result<(), Failure> 
     for build in builds {
         let report = BuildReport::read(store, build);
         if json {
-            writeln!(out, "{}", object(build, report.as_ref()))?;
+            writeln!(out, "{}", text::json_line(&object(build, report.as_ref())))?;
         } else {
             table.row(row(build, report.as_ref()));
         }

@@ -37,7 +37,7 @@ pub fn run(store: &Store, args: &WhyArgs) -> Result<(), Failure> {
         }
         let title = titles.title(StepId(index));
         if args.json {
-            writeln!(out, "{}", object(&name, index, report))?;
+            writeln!(out, "{}", text::json_line(&object(&name, index, report)))?;
         } else {
             write_step(&mut out, index, &title, report, step.is_some())?;
         }

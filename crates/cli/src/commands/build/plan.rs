@@ -37,7 +37,7 @@ pub fn run(
         .map_err(|error| failure::tell(source, &error))?;
     let mut out = io::stdout().lock();
     if json {
-        writeln!(out, "{}", object(&forecast))?;
+        writeln!(out, "{}", text::json_line(&object(&forecast)))?;
     } else {
         if let Some(heading) = heading {
             writeln!(out, "{heading}")?;
