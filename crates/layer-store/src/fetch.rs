@@ -194,8 +194,11 @@ impl Store {
         let Some(blob) = &layer.blob else { return Ok(()) };
         let (staged, named) =
             (lock(&self.pending).blobs.get(&blob.digest).cloned(), self.layout.blob(&blob.digest));
-        if digest_of(staged.as_ref().unwrap_or(&named))? == Some(blob.digest) {
-            return Ok(());
+        // In this order: a flush may give the staged one its name meanwhile.
+        for path in staged.iter().chain([&named]) {
+            if digest_of(path)? == Some(blob.digest) {
+                return Ok(());
+            }
         }
         lock(&self.pending).blobs.remove(&blob.digest);
         if let Some(staged) = staged {
