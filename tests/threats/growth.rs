@@ -47,3 +47,28 @@ pub fn patterns_that_match_in_every_way(mode: Mode) {
     let exclude = format!("--exclude={}", "**/a*".repeat(2000));
     assert!(in_time(&scene, &format!("FROM base\nCOPY {exclude} . /c/\n")).status.success());
 }
+
+/// Long texts, each of them allowed, that grow and grow.
+pub fn texts_without_number(mode: Mode) {
+    let scene = Scene::with_base(mode, "");
+    let doubled = |instruction: &str| {
+        (1..=22).fold(format!("{instruction} A0=x\n"), |all, number| {
+            all + &format!("{instruction} A{number}=$A{0}$A{0}\n", number - 1)
+        })
+    };
+    let many = |instruction: &str| -> String {
+        (0..300).map(|number| format!("{instruction} B{number}=$A22\n")).collect()
+    };
+    let on_one_line: String = (0..300).map(|number| format!(" B{number}=$A22")).collect();
+    for dockerfile in [
+        format!("{}{}FROM base\n", doubled("ARG"), many("ARG")),
+        format!("FROM base\n{}{}", doubled("ARG"), many("ARG")),
+        format!("FROM base\n{}{}", doubled("ENV"), many("LABEL")),
+        format!("FROM base\n{}ARG{on_one_line}\n", doubled("ENV")),
+        format!("FROM base\n{}LABEL{on_one_line}\n", doubled("ENV")),
+    ] {
+        let run = in_time(&scene, &dockerfile);
+        assert!(!run.status.success(), "{run}");
+        run.says(&["longer than 16 MiB together", "Dockerfile:"]);
+    }
+}

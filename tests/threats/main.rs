@@ -166,7 +166,7 @@ fn rows() -> Vec<Row> {
         "a base image's configuration that is absurd", "", Applies =>
             strange_texts: configurations_that_are_absurd;
         "small texts that mean much work", "", Applies =>
-            growth: names_without_number ports_without_number patterns_that_match_in_every_way;
+            growth: names_without_number ports_without_number patterns_that_match_in_every_way texts_without_number;
         "addresses that lead to this machine's files", "", Applies =>
             strange_texts: redirects_to_other_schemes;
         "trees that a step leaves to stumble over", "", Applies =>

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use lbuild_oci::Platform;
-use lbuild_parser::expand::Expander;
+use lbuild_parser::expand::{ExpandError, Expander, add_text};
 use lbuild_parser::{Diagnostic, Dockerfile};
 
 use crate::environment::Environment;
@@ -29,17 +29,20 @@ pub(crate) fn globals(
     target_name: &str,
 ) -> Result<Environment, Box<Diagnostic>> {
     let mut environment = predefined(build_args, target_platform, target_name);
+    let mut length = 0;
     for (arg, _) in &dockerfile.global_args {
+        let failed = |error: ExpandError| Box::new(Diagnostic::error(arg.span, error.to_string()));
         let value = match (build_args.get(&arg.name), &arg.default) {
             (Some(value), _) => Some(value.clone()),
             (None, Some(default)) => {
                 let lookup = |name: &str| environment.get(name).map(str::to_owned);
                 let expanded = Expander::new(dockerfile.directives.escape, &lookup).word(default);
-                Some(expanded.map_err(|error| Diagnostic::error(arg.span, error.to_string()))?.text)
+                Some(expanded.map_err(failed)?.text)
             }
             (None, None) => None,
         };
         if let Some(value) = value {
+            add_text(&mut length, &value).map_err(failed)?;
             environment.set(&arg.name, &value);
         }
     }

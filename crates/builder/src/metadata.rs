@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lbuild_oci::Healthcheck as HealthcheckConfig;
+use lbuild_parser::expand::add_text;
 use lbuild_parser::expose::Ports;
 use lbuild_parser::{Arg, CommandLine, Healthcheck, Instruction, Pair};
 use serde_json::json;
@@ -101,6 +102,7 @@ pub(crate) fn apply(
             return Ok(None);
         }
     };
+    add_text(&mut state.texts_length, &text)?;
     Ok(Some(text))
 }
 
@@ -123,7 +125,7 @@ fn expand(state: &StageState, word: &str, scope: &Scope<'_>) -> Result<String, P
 }
 
 fn declare(state: &mut StageState, arguments: &[Arg], scope: &Scope<'_>) -> Result<String, Problem> {
-    let mut shown = Vec::new();
+    let (mut shown, mut length) = (Vec::new(), state.texts_length);
     for argument in arguments {
         let value = match (scope.build_args.get(&argument.name), &argument.default) {
             (Some(given), _) => Some(given.clone()),
@@ -131,6 +133,7 @@ fn declare(state: &mut StageState, arguments: &[Arg], scope: &Scope<'_>) -> Resu
             (None, None) => scope.globals.get(&argument.name).map(str::to_owned),
         };
         if let Some(value) = &value {
+            add_text(&mut length, value)?;
             state.environment.set(&argument.name, value);
         }
         shown.push(match &value {
@@ -149,7 +152,12 @@ fn expand_pairs(
     pairs: &[Pair],
     scope: &Scope<'_>,
 ) -> Result<Vec<(String, String)>, Problem> {
-    let expand = |word: &str| expand(state, word, scope);
+    let mut length = state.texts_length;
+    let mut expand = |word: &str| {
+        let text = expand(state, word, scope)?;
+        add_text(&mut length, &text)?;
+        Ok::<_, Problem>(text)
+    };
     pairs.iter().map(|pair| Ok((expand(&pair.name)?, expand(&pair.value)?))).collect()
 }
 
@@ -176,9 +184,10 @@ fn expose(state: &mut StageState, words: &[String], scope: &Scope<'_>) -> Result
 }
 
 fn volume(state: &mut StageState, words: &[String], scope: &Scope<'_>) -> Result<String, Problem> {
-    let mut volumes = Vec::new();
+    let (mut volumes, mut length) = (Vec::new(), state.texts_length);
     for word in words {
         let path = expand(state, word, scope)?;
+        add_text(&mut length, &path)?;
         if path.is_empty() {
             let problem = Problem::new("VOLUME names an empty path").help("give the path of a directory");
             return Err(problem.about(word));

@@ -35,6 +35,8 @@ pub(crate) struct StageState {
     pub steps: Vec<InlineStep>,
     /// In a forecast: whether the layers are not known, since a step would run first.
     pub is_unknown: bool,
+    /// Bytes of what its instructions that make no layer expanded to.
+    pub texts_length: usize,
 }
 
 impl StageState {
@@ -56,6 +58,7 @@ impl StageState {
             last_step: None,
             steps: Vec::new(),
             is_unknown: false,
+            texts_length: 0,
         }
     }
 

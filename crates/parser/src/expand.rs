@@ -23,6 +23,10 @@ use std::collections::BTreeSet;
 /// The longest text that an expansion may give, in bytes: `ENV A=$A$A` doubles with every line.
 pub const MAX_EXPANDED_LEN: usize = 16 << 20;
 
+/// What the expanded texts of one stage, or of the ARGs before the first FROM, may have together, in bytes:
+/// each may be as long as one may be.
+pub const MAX_TEXTS_LEN: usize = 16 << 20;
+
 /// How deep `${a:-${b:-…}}` may nest.
 const MAX_DEPTH: usize = 100;
 
@@ -88,6 +92,18 @@ pub enum ExpandError {
     /// More than [`MAX_EXPANDED_LEN`] bytes.
     #[error("the expanded text would be longer than {} MiB", MAX_EXPANDED_LEN >> 20)]
     TooLong,
+    /// More than [`MAX_TEXTS_LEN`] bytes in all.
+    #[error("the expanded texts up to here are longer than {} MiB together", MAX_TEXTS_LEN >> 20)]
+    TooMuch,
+}
+
+/// Adds the length of an expanded text to that of those before it.
+///
+/// # Errors
+/// [`ExpandError::TooMuch`].
+pub fn add_text(length: &mut usize, text: &str) -> Result<(), ExpandError> {
+    *length = length.saturating_add(text.len());
+    if *length > MAX_TEXTS_LEN { Err(ExpandError::TooMuch) } else { Ok(()) }
 }
 
 impl<'a> Expander<'a> {

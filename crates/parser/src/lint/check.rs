@@ -6,7 +6,7 @@ use super::facts::{Facts, Platform};
 use super::findings::{Findings, place};
 use super::stage::{State, Walker};
 use super::{CheckOptions, Rule};
-use crate::expand::{ExpandError, Expanded, Expander};
+use crate::expand::{ExpandError, Expanded, Expander, add_text};
 use crate::suggest::similar;
 use crate::{Diagnostic, Dockerfile, Span, Stage};
 
@@ -53,6 +53,7 @@ fn global_args(
     build_args: &Variables,
 ) -> Result<Variables, ExpandError> {
     let mut args = platform_args.clone();
+    let mut length = 0;
     for (arg, _) in &dockerfile.global_args {
         let value = match (build_args.get(&arg.name), &arg.default) {
             (Some(value), _) => Some(value.clone()),
@@ -60,6 +61,7 @@ fn global_args(
             (None, None) => None,
         };
         if let Some(value) = value {
+            add_text(&mut length, &value)?;
             args.insert(arg.name.clone(), value);
         }
     }

@@ -1,6 +1,7 @@
 //! Findings under collection.
 
 use super::{CheckOptions, Rule};
+use crate::expand::MAX_TEXTS_LEN;
 use crate::{Diagnostic, Span};
 
 /// A hostile file could have millions, and the place of each must be looked for.
@@ -11,11 +12,13 @@ const MAX_FINDINGS: usize = 1000;
 pub(crate) struct Findings<'a> {
     check: &'a CheckOptions,
     found: Vec<Diagnostic>,
+    /// Bytes of the expanded texts that were looked at.
+    texts_length: usize,
 }
 
 impl<'a> Findings<'a> {
     pub(crate) fn new(check: &'a CheckOptions) -> Self {
-        Self { check, found: Vec::new() }
+        Self { check, found: Vec::new(), texts_length: 0 }
     }
 
     /// Adds a finding at an instruction that has the options `local`.
@@ -31,6 +34,16 @@ impl<'a> Findings<'a> {
     /// Whether there are so many findings that nobody reads another one.
     pub(crate) fn is_full(&self) -> bool {
         self.found.len() >= MAX_FINDINGS
+    }
+
+    /// Whether the texts that were looked at are so long that no other is.
+    pub(crate) fn is_tired(&self) -> bool {
+        self.texts_length > MAX_TEXTS_LEN
+    }
+
+    /// Counts a text that was looked at.
+    pub(crate) fn read(&mut self, text: &str) {
+        self.texts_length = self.texts_length.saturating_add(text.len());
     }
 
     /// All findings, in the order of the source, each once.

@@ -266,9 +266,13 @@ impl Walker<'_, '_> {
     }
 
     fn mount(&mut self, mount: &Mount, place: &Place<'_>, state: &State) {
+        if self.findings.is_tired() {
+            return;
+        }
         let mut expand = |word: &str| {
             let lookup = |name: &str| state.get(name);
             let expanded = Expander::new(self.escape, &lookup).word(word)?;
+            self.findings.read(&expanded.text);
             self.undefined(Some(&expanded), place, state);
             Ok(expanded.text)
         };
@@ -284,8 +288,12 @@ impl Walker<'_, '_> {
 
     /// The expanded word. One that cannot be expanded fails the build, which says so.
     fn word(&mut self, word: &str, place: &Place<'_>, state: &State) -> Option<String> {
+        if self.findings.is_tired() {
+            return None;
+        }
         let lookup = |name: &str| state.get(name);
         let expanded = Expander::new(self.escape, &lookup).word(word).ok()?;
+        self.findings.read(&expanded.text);
         self.undefined(Some(&expanded), place, state);
         Some(expanded.text)
     }
