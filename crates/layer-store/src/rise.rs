@@ -48,6 +48,17 @@ struct State {
     has_failed: bool,
 }
 
+/// Has nobody wait for a layer whose thread panicked.
+struct FailureOnPanic<'a>(&'a Progress);
+
+impl Drop for FailureOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.fail();
+        }
+    }
+}
+
 impl Store {
     /// Calls `work` for each layer of a stack, by several threads, the lowest first: to unpack it, with
     /// [`Place::receive`] or [`Place::unpack`], if it is not. What fails first ends the others.
@@ -70,6 +81,7 @@ impl Store {
         let progress = Progress::default();
         let (next, failure) = (AtomicUsize::new(0), Mutex::new(None));
         let run = || {
+            let _failing = FailureOnPanic(&progress);
             while let Some(index) = progress.begin(&next, layers.len()) {
                 let layers = &layers[..=index];
                 let place = Place { store: self, layers, chain: &chains[index], progress: &progress };

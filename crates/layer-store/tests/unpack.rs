@@ -435,3 +435,18 @@ fn a_layer_that_came_and_waits_for_one_that_fails_leaves_nothing() {
     assert!(!bed.store.has_blob(&upper.0));
     assert_eq!(staged(), before);
 }
+
+#[test]
+fn a_layer_whose_work_panics_is_not_waited_for() {
+    let bed = Bed::new();
+    let bytes = tar(&[directory("./"), file("file", "content")]);
+    let (lower, upper) = (DiffId(Digest::of("lower")), DiffId(Digest::of(&bytes)));
+    let incoming = Incoming { digest: upper.0, is_tar: true, max_bytes: 1 << 20, limits: Limits::default() };
+    let unpacked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        bed.store.unpack_each(&[lower, upper], &|place: &Place<'_>| -> Result<(), StoreError> {
+            assert_ne!(*place.diff_id(), lower, "a panic that the test wants");
+            place.receive(&mut &bytes[..], &incoming).map(drop)
+        })
+    }));
+    assert!(unpacked.is_err());
+}
