@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lbuild_archive::Limits as ArchiveLimits;
-use lbuild_oci::{DiffId, MediaType, lock};
+use lbuild_oci::{DiffId, Digest, MediaType, lock};
 
 use crate::check::digest_of;
 use crate::error::OnPath;
@@ -180,8 +180,8 @@ impl Store {
         StoreError::Lost { diff_id: layer.diff_id, source }
     }
 
-    /// Forgets a layer, and its blob if that is damaged: one that is whole may be another layer's, which
-    /// whoever told of this one named for it.
+    /// Forgets a layer and its blob; but not a whole blob that came for another layer, whose place whoever told
+    /// of this one named.
     fn forget_elsewhere(&self, layer: &Layer) -> Result<(), StoreError> {
         lock(&self.layers).remove(&layer.diff_id);
         lock(&self.pending).layers.remove(&layer.diff_id);
@@ -194,10 +194,12 @@ impl Store {
         let Some(blob) = &layer.blob else { return Ok(()) };
         let (staged, named) =
             (lock(&self.pending).blobs.get(&blob.digest).cloned(), self.layout.blob(&blob.digest));
-        // In this order: a flush may give the staged one its name meanwhile.
-        for path in staged.iter().chain([&named]) {
-            if digest_of(path)? == Some(blob.digest) {
-                return Ok(());
+        if self.is_of_another(&blob.digest)? {
+            // In this order: a flush may give the staged one its name meanwhile.
+            for path in staged.iter().chain([&named]) {
+                if digest_of(path)? == Some(blob.digest) {
+                    return Ok(());
+                }
             }
         }
         lock(&self.pending).blobs.remove(&blob.digest);
@@ -205,6 +207,24 @@ impl Store {
             remove_file(&staged)?;
         }
         remove_file(&named)
+    }
+
+    /// Whether a layer that can be had from nowhere else has this blob.
+    fn is_of_another(&self, blob: &Digest) -> Result<bool, StoreError> {
+        let has_it = |layer: &Layer| {
+            layer.sources.is_empty() && layer.blob.as_ref().is_some_and(|own| own.digest == *blob)
+        };
+        if lock(&self.pending).layers.values().any(has_it) {
+            return Ok(true);
+        }
+        let layers = self.layout.layers();
+        for entry in fs::read_dir(&layers).on("read", &layers)? {
+            let path = entry.on("read", &layers)?.path();
+            if self.read_json_record(&path)?.as_ref().is_some_and(has_it) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
