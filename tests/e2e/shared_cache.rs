@@ -20,7 +20,7 @@ CMD [\"true\"]
 /// A machine with the image `base` and a context, and the place of a cache that others use too.
 fn machine() -> TestBed {
     let bed = TestBed::with_base(DOCKERFILE);
-    bed.file("file", "content\n");
+    bed.dated_file("file", "content\n");
     bed
 }
 
@@ -127,17 +127,17 @@ fn what_is_damaged_is_a_miss_with_one_warning_and_is_made_good() {
         let two = machine();
         let output = two.folder().join("app.tar");
         let options = [from(&cache), to(&cache), format!("-o={}", output.display())];
-        let run = build(&two, &options).success();
-        assert!(executed(&run) > 0, "{what}: {run}");
+        let mended = build(&two, &options).success();
+        assert!(executed(&mended) > 0, "{what}: {mended}");
         let warnings =
-            run.stderr.lines().filter(|line| line.contains("shared cache") || line.contains("fetched"));
-        assert!(warnings.clone().count() >= 1, "{what}: {run}");
+            mended.stderr.lines().filter(|line| line.contains("shared cache") || line.contains("fetched"));
+        assert!(warnings.clone().count() >= 1, "{what}: {mended}");
         if what == "records" {
-            assert_eq!(warnings.count(), 1, "{what}: {run}");
+            assert_eq!(warnings.count(), 1, "{what}: {mended}");
         }
         let three = machine();
         let run = build(&three, &[from(&cache), format!("-o={}", output.display())]).success();
-        assert_eq!(executed(&run), 0, "{what}: {run}");
+        assert_eq!(executed(&run), 0, "{what}: {run}, after {mended}");
     }
 }
 

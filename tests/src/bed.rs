@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -108,6 +109,14 @@ impl TestBed {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        self
+    }
+
+    /// Writes a file that is the same in every bed, its time included: its layer is then, too.
+    pub fn dated_file(&self, path: &str, content: impl AsRef<[u8]>) -> &Self {
+        self.file(path, content);
+        let file = fs::File::options().write(true).open(self.context.join(path)).unwrap();
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(1_700_000_000)).unwrap();
         self
     }
 

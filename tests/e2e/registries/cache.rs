@@ -14,7 +14,7 @@ use crate::shared_cache::{DOCKERFILE, executed};
 /// A machine with the image `base` and a context.
 pub fn machine() -> RegistryBed {
     let bed = RegistryBed::with_base();
-    bed.bed.dockerfile(DOCKERFILE).file("file", "content\n");
+    bed.bed.dockerfile(DOCKERFILE).dated_file("file", "content\n");
     bed
 }
 
