@@ -5,7 +5,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use lbuild_tests::{Run, TestBed, lbuild_binary};
+use lbuild_tests::{Gate, Run, Running, TestBed, lbuild_binary};
 use rustix::process::Signal;
 
 /// Steps that can be told from other tests' by their environment, with one that takes long.
@@ -83,6 +83,28 @@ fn an_interrupted_command_ends_with_all_its_children() {
         bed.assert_nothing_left();
         assert_next_build_is_right(&bed);
     }
+}
+
+#[test]
+fn signals_that_were_ignored_at_the_start_stay_so_and_steps_get_them_as_ever() {
+    let bed = TestBed::with_base("");
+    let gate = Gate::new();
+    // The shell ignores one by itself.
+    let look = r#"RUN ["cp", "/proc/self/status", "/status"]"#;
+    bed.dockerfile(&format!("FROM base\nRUN {}\n{look}\n", gate.command()));
+    let build = bed.build_command(["--network=host"]);
+    let mut nohup = Command::new("env");
+    nohup.arg("--ignore-signal=HUP,INT").arg(build.get_program()).args(build.get_args());
+    nohup.envs(build.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let build = Running::start(&mut nohup);
+    let step = gate.reached();
+    build.signal(Signal::HUP);
+    build.signal(Signal::INT);
+    step.go_on();
+    build.end().success();
+    let image = bed.image(&bed.name());
+    let status = String::from_utf8_lossy(&image.top_layer().entry("status").content).into_owned();
+    assert!(status.contains("\nSigIgn:\t0000000000000000\n"), "{status}");
 }
 
 #[test]

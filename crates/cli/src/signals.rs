@@ -90,10 +90,15 @@ impl Watch {
 /// From now on the first SIGINT, SIGTERM or SIGHUP cancels the build, which then ends its steps; the
 /// second ends the process at once. The kernel ends the steps with it.
 ///
+/// Signals that whoever started lbuild had ignored stay so: SIGHUP behind `nohup`, SIGINT where a script
+/// puts a build into the background.
+///
 /// # Errors
 /// That of the system: no descriptors or threads left.
 fn cancel_on_signal(cancel: Cancel) -> io::Result<Interruption> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let ignored = ignored();
+    let heeded = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_in(ignored, *signal));
+    let mut signals = Signals::new(heeded)?;
     let interruption = Interruption::default();
     let noted = interruption.clone();
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
@@ -109,4 +114,18 @@ fn cancel_on_signal(cancel: Cancel) -> io::Result<Interruption> {
         }
     })?;
     Ok(interruption)
+}
+
+/// The signals that this process ignores, the bit of the first one lowest. None where the kernel does
+/// not tell.
+///
+/// Source: proc_pid_status(5), `SigIgn`
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+fn is_in(mask: u64, signal: i32) -> bool {
+    signal > 0 && mask.checked_shr(signal.unsigned_abs() - 1).is_some_and(|rest| rest & 1 == 1)
 }
