@@ -75,7 +75,12 @@ impl TestProgram {
 
     /// A command that runs it as `cargo test` would; its arguments follow.
     pub fn command(&self) -> Command {
-        self.within(Command::new(&self.file))
+        if !ignores_interrupts() {
+            return self.within(Command::new(&self.file));
+        }
+        let mut command = Command::new("env");
+        command.arg("--default-signal=HUP,INT").arg(&self.file);
+        self.within(command)
     }
 
     /// Has `command`, which ends up running the program, run it as `cargo test` would.
@@ -83,6 +88,16 @@ impl TestProgram {
         command.current_dir(&self.folder).env("CARGO_MANIFEST_DIR", &self.folder);
         command
     }
+}
+
+/// Whether this process was started to ignore SIGINT or SIGHUP, as by a script that puts it in the background or by
+/// `nohup`. All that it starts would, too, and tests interrupt what they start.
+fn ignores_interrupts() -> bool {
+    const HUP_AND_INT: u64 = 0b11;
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & HUP_AND_INT != 0)
 }
 
 /// Runs everything in `runs`, the longest of which come first, and prints the output of each as a whole when
