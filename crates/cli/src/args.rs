@@ -434,22 +434,11 @@ fn with_default_command(mut args: Vec<OsString>) -> Vec<OsString> {
             .get_subcommands()
             .any(|command| word == command.get_name() || command.get_all_aliases().any(|alias| word == alias))
     };
-    // The options of every command may stand before it, their value in a word of its own or not.
-    let is_global =
-        |name: &str| commands.get_arguments().any(|arg| arg.is_global_set() && arg.get_long() == Some(name));
     let mut at = 1;
     while let Some(arg) = args.get(at) {
-        match arg.to_str() {
-            Some(word) if word.strip_prefix("--").is_some_and(is_global) => at += 2,
-            Some(word)
-                if word
-                    .strip_prefix("--")
-                    .and_then(|word| word.split_once('='))
-                    .is_some_and(|(name, _)| is_global(name)) =>
-            {
-                at += 1;
-            }
-            Some("-h" | "--help" | "-V" | "--version") => return args,
+        match (global_words(&commands, arg), arg.to_str()) {
+            (Some(words), _) => at += words,
+            (None, Some("-h" | "--help" | "-V" | "--version")) => return args,
             _ if is_command(arg) => return args,
             _ => {
                 args.insert(at, "build".into());
@@ -459,6 +448,14 @@ fn with_default_command(mut args: Vec<OsString>) -> Vec<OsString> {
     }
     args.push("--help".into());
     args
+}
+
+/// How many words an option of every command takes, which may stand before the command: one where its value
+/// is in the same word. `None` if `word` is no such option.
+fn global_words(commands: &clap::Command, word: &OsStr) -> Option<usize> {
+    let option = word.to_str()?.strip_prefix("--")?;
+    let (name, words) = option.split_once('=').map_or((option, 2), |(name, _)| (name, 1));
+    commands.get_arguments().any(|arg| arg.is_global_set() && arg.get_long() == Some(name)).then_some(words)
 }
 
 fn long_help() -> String {
