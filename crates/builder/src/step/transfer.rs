@@ -26,7 +26,7 @@ use crate::problem::Problem;
 use crate::solve::{Executed, Solver, Step, StepPlace};
 use crate::state::StageState;
 use crate::step::link::Landing;
-use crate::user::{file_owner, is_numeric_owner, name_to_look_up};
+use crate::user::{check_owner_on_scratch, file_owner, is_numeric_owner};
 use failure::failed;
 use key::{base_key, keys, noted, quick_key};
 use words::{Sources, Words, expand_option, expand_sources, expand_word, mode};
@@ -203,7 +203,8 @@ fn apply(
     mut transfer: Transfer,
 ) -> Result<(), BuildError> {
     if state.layers.is_empty() {
-        check_owner_on_scratch(&transfer).map_err(|problem| problem.at(place.span))?;
+        let owner = transfer.owner.as_deref().unwrap_or_default();
+        check_owner_on_scratch("--chown", owner).map_err(|problem| problem.at(place.span))?;
     }
     let history = transfer.history();
     let mut quick = quick_key(solver, place, state, &transfer)?;
@@ -390,15 +391,6 @@ fn write(
         .map_err(|error| failed(error, transfer, place.span))?;
     let is_recordable = solver.note_changed(report.changed.iter().map(PathBuf::as_path));
     Ok(Executed { active, is_recordable })
-}
-
-/// Refuses a name in `--chown` where there is no tree whose files could tell of it.
-fn check_owner_on_scratch(transfer: &Transfer) -> Result<(), Problem> {
-    match transfer.owner.as_deref().and_then(name_to_look_up) {
-        None => Ok(()),
-        Some(name) => Err(Problem::new(format!("--chown: {name:?} cannot be looked up on scratch"))
-            .help("give ids as numbers: the stage has no files yet, so no passwd and group files either")),
-    }
 }
 
 /// The owner that `--chown` names, looked up in the image's own files.

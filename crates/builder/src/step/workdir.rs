@@ -14,7 +14,7 @@ use crate::path::absolute;
 use crate::problem::Problem;
 use crate::solve::{Solver, Step, StepPlace};
 use crate::state::StageState;
-use crate::user::{file_owner, name_to_look_up};
+use crate::user::{check_owner_on_scratch, file_owner};
 
 /// Applies a WORKDIR.
 ///
@@ -33,15 +33,9 @@ pub(crate) fn workdir(
     state.image.config.working_dir.clone_from(&written);
     state.has_workdir = true;
     let user = state.image.config.user.clone();
-    if let Some(name) = name_to_look_up(&user)
-        && state.layers.is_empty()
-        && directory != "/"
-    {
-        let message =
-            format!("cannot make {directory} for user {name:?}, who cannot be looked up on scratch");
-        return Err(Problem::new(message)
-            .help("give USER as numbers: the stage has no files yet, so no passwd and group files either")
-            .at(place.span));
+    if state.layers.is_empty() && directory != "/" {
+        let what = format!("the USER that {directory} belongs to");
+        check_owner_on_scratch(&what, &user).map_err(|problem| problem.at(place.span))?;
     }
     let mut key = Key::new("workdir", &state.layers)
         .with("path", &directory)
