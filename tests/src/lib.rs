@@ -38,7 +38,7 @@ pub use kubernetes::Node;
 pub use leftovers::Leftovers;
 pub use person::Person;
 pub use podman::Podman;
-pub use programs::programs_layer;
+pub use programs::{install_program, programs_layer, write_program};
 pub use registry::{PASSWORD, Registry, RegistryOptions, USER, certificates};
 pub use run::{Run, Running, wait_until};
 pub use shared_bed::SharedBed;

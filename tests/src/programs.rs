@@ -1,12 +1,15 @@
 //! What attackers and probes run inside a build, compiled once for all tests.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::{entry, workspace};
 use tar::{Builder, EntryType};
+use tempfile::NamedTempFile;
+
+use crate::{Run, entry, workspace};
 
 /// The sources, from the workspace's folder. Each becomes a static program of its name.
 const SOURCES: [&str; 4] = [
@@ -21,6 +24,21 @@ const SOURCES: [&str; 4] = [
 pub fn programs_layer() -> Vec<u8> {
     static LAYER: OnceLock<Vec<u8>> = OnceLock::new();
     LAYER.get_or_init(make_layer).clone()
+}
+
+/// Writes a program that everybody may execute.
+///
+/// Another process does, for nothing executes a file that is open for writing: each program that a thread of
+/// this process starts has for a moment what others of its threads have open.
+pub fn write_program(path: &Path, content: &[u8]) {
+    let mut aside = NamedTempFile::new().unwrap();
+    aside.write_all(content).unwrap();
+    install_program(aside.path(), path);
+}
+
+/// The same with the content of a file.
+pub fn install_program(from: &Path, path: &Path) {
+    Run::of(Command::new("install").arg("--mode=755").args([from, path])).success();
 }
 
 fn make_layer() -> Vec<u8> {

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::{BaseImage, Image, Person, Run, lbuild_binary};
+use crate::{BaseImage, Image, Person, Run, install_program, lbuild_binary};
 
 /// A place that everybody can read, where each person has a store.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl SharedBed {
         open_to_all(bed.folder());
         fs::create_dir(bed.context()).unwrap();
         open_to_all(&bed.context());
-        fs::copy(lbuild_binary(), bed.folder().join("lbuild")).unwrap();
+        install_program(lbuild_binary(), &bed.folder().join("lbuild"));
         bed
     }
 

@@ -287,9 +287,12 @@ mod tests {
     #[test]
     fn a_helper_that_ends_is_told_with_its_last_words() {
         let folder = tempfile::tempdir().unwrap();
-        let program = folder.path().join("helper");
-        std::fs::write(&program, "#!/bin/sh\necho one\necho no such thing\necho\nexit 1\n").unwrap();
-        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let [script, program] = ["script", "helper"].map(|name| folder.path().join(name));
+        std::fs::write(&script, "#!/bin/sh\necho one\necho no such thing\necho\nexit 1\n").unwrap();
+        // Not written by this process: what another thread's test forks meanwhile would have it open for
+        // writing, and nothing could execute it.
+        let installed = Command::new("install").arg("--mode=755").args([&script, &program]).status();
+        assert!(installed.unwrap().success());
         let program = program.to_str().unwrap().to_owned();
         let helper = NetworkHelper { kind: NetworkHelperKind::Slirp4netns, program };
         let waiting = WaitingHelper::fork(helper).unwrap();

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use lbuild_tests::{
     Fault, FaultProxy, PASSWORD, Registry, RegistryOptions, Run, Running, Terminal, TokenServer, USER,
-    certificates,
+    certificates, write_program,
 };
 use serde_json::Value;
 
@@ -100,8 +100,7 @@ fn a_credential_helper_keeps_the_password() {
         "#!/bin/sh\ncd {}\ncase $1 in\nstore) cat > kept ;;\nget) cat kept 2>/dev/null || {{ echo credentials not found in native keychain; exit 1; }} ;;\nerase) rm kept ;;\nesac\n",
         bed.bed.folder().display()
     );
-    fs::write(&helper, script).unwrap();
-    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&helper, script.as_bytes());
     fs::write(bed.path("docker/config.json"), r#"{"credsStore":"test"}"#).unwrap();
     let path = format!("{}:{}", bed.bed.folder().display(), std::env::var("PATH").unwrap());
     let lbuild = |arguments: &[&str]| Run::of(bed.command(arguments).env("PATH", &path));

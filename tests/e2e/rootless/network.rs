@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
-use lbuild_tests::{BaseImage, Person, SharedBed};
+use lbuild_tests::{BaseImage, Person, SharedBed, write_program};
 
 /// Two network namespaces with a cable between: the machine's, where a server listens on loopback, and
 /// that of a server outside. Prints the process in the first one.
@@ -131,7 +131,6 @@ fn a_helper_that_is_missing_or_fails_is_told() {
         let missing = format!("there is no {helper} in PATH");
         build(helper).failure(2).says(&[&missing, &format!("apt-get install {package}")]);
     }
-    std::fs::write(tools.join("pasta"), "#!/bin/sh\necho pasta is out >&2\nexit 1\n").unwrap();
-    std::fs::set_permissions(tools.join("pasta"), PermissionsExt::from_mode(0o755)).unwrap();
+    write_program(&tools.join("pasta"), b"#!/bin/sh\necho pasta is out >&2\nexit 1\n");
     build("pasta").failure(1).says(&["connect the network", "pasta is out"]);
 }

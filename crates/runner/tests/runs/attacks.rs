@@ -113,8 +113,7 @@ pub fn the_builders_program_file_cannot_be_written() {
     let library = bed.path("tmp/takeover.so");
     let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status();
     assert!(compiled.expect("a C compiler is needed").success());
-    fs::write(bed.path("bin/entry"), "#!/proc/self/exe\n").unwrap();
-    fs::set_permissions(bed.path("bin/entry"), fs::Permissions::from_mode(0o755)).unwrap();
+    bed.write_program("bin/entry", b"#!/proc/self/exe\n");
     let libraries = ["lib", "lib64", "usr"].map(|name| format!("/{name}"));
     for library in &libraries {
         fs::create_dir(bed.path(&library[1..])).unwrap();

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use std::sync::OnceLock;
 use lbuild_runner::{
     Cancel, Exit, Limits, Mount, MountSource, Network, RunError, RunSpec, Security, Stdin, Stream, User, run,
 };
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 const BUSYBOX: &str = "/bin/busybox";
 
@@ -37,8 +38,7 @@ impl Bed {
         for (file, content) in [("hosts", "image"), ("resolv.conf", "image"), ("motd", "hello\n")] {
             fs::write(bed.path("etc").join(file), content).unwrap();
         }
-        let copied = fs::copy(BUSYBOX, bed.path("bin/busybox"));
-        copied.unwrap_or_else(|error| panic!("{BUSYBOX} (Debian's busybox-static) is needed: {error}"));
+        bed.copy_program(BUSYBOX, "bin/busybox");
         for applet in applets() {
             symlink("busybox", bed.path("bin").join(applet)).unwrap();
         }
@@ -53,6 +53,23 @@ impl Bed {
             Command::new("cc").args(["-static", "-O1", "-o"]).arg(bed.path("bin/probe")).arg(source).status();
         assert!(compiled.expect("a C compiler is needed").success());
         bed
+    }
+
+    /// Makes the file `path` that is to be executed.
+    ///
+    /// Another process does, for nothing executes a file that is open for writing: each supervisor that a
+    /// thread of this process starts has for a moment what others of its threads have open.
+    pub fn write_program(&self, path: &str, content: &[u8]) {
+        let mut aside = NamedTempFile::new().unwrap();
+        aside.write_all(content).unwrap();
+        self.copy_program(aside.path(), path);
+    }
+
+    /// The same with the content of a file of the host.
+    pub fn copy_program(&self, from: impl AsRef<Path>, path: &str) {
+        let from = from.as_ref();
+        let status = Command::new("install").arg("--mode=755").args([from, &self.path(path)]).status();
+        assert!(status.unwrap().success(), "{} is needed (busybox: Debian's busybox-static)", from.display());
     }
 
     /// The place of `path` on the host.

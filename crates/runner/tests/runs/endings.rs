@@ -54,9 +54,9 @@ pub fn what_cannot_be_executed_is_explained() {
         ("script", b"#!/usr/bin/python3 -u\n", 0o755),
         ("foreign", &foreign, 0o755),
     ] {
-        let path = bed.path("bin").join(name);
-        fs::write(&path, content).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let path = format!("bin/{name}");
+        bed.write_program(&path, content);
+        fs::set_permissions(bed.path(path), fs::Permissions::from_mode(mode)).unwrap();
     }
     let foreign_name = if cfg!(target_arch = "aarch64") { "amd64" } else { "arm64" };
     for (program, reason) in [
@@ -77,7 +77,7 @@ pub fn what_cannot_be_executed_is_explained() {
 
 pub fn a_missing_dynamic_loader_is_named() {
     let bed = Bed::new();
-    fs::copy("/bin/ls", bed.path("bin/dynamic")).unwrap();
+    bed.copy_program("/bin/ls", "bin/dynamic");
     let error = finish(bed.spec(&["dynamic"])).error();
     assert!(error.contains("its dynamic loader /lib") && error.ends_with("is missing"), "{error}");
 }
@@ -85,9 +85,7 @@ pub fn a_missing_dynamic_loader_is_named() {
 pub fn path_is_searched_inside_the_root() {
     let bed = Bed::new();
     fs::create_dir(bed.path("own")).unwrap();
-    fs::write(bed.path("own/tool"), "#!/bin/sh\necho own $0 $1\n").unwrap();
-    let mode = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(bed.path("own/tool"), mode).unwrap();
+    bed.write_program("own/tool", b"#!/bin/sh\necho own $0 $1\n");
     let mut spec = bed.spec(&["tool", "x"]);
     spec.env = vec![("PATH".into(), "/nonesuch:/etc/motd:/own:/bin".into())];
     assert_eq!(finish(spec).success(), "own /own/tool x\n");

@@ -180,7 +180,7 @@ pub fn nothing_is_mounted_on_the_host_through_a_shared_mount() {
     for directory in ["bin", "dev", "etc", "proc", "sys", "work"] {
         fs::create_dir(bed.path(directory)).unwrap();
     }
-    fs::copy("/bin/busybox", bed.path("bin/sh")).unwrap();
+    bed.copy_program("/bin/busybox", "bin/sh");
     for file in ["hosts", "resolv.conf"] {
         fs::write(bed.path("etc").join(file), "").unwrap();
     }
