@@ -1,6 +1,6 @@
 //! What `RUN --mount=type=cache` keeps: listed, handed from store to store, and left alone by others.
 
-use lbuild_tests::TestBed;
+use lbuild_tests::{Gate, TestBed};
 
 const FILLED: &str = "FROM base\nRUN --mount=type=cache,target=/c echo kept > /c/file\n";
 const SHOWN: &str = "FROM base\nRUN --mount=type=cache,target=/c cp /c/file /shown\n";
@@ -83,12 +83,13 @@ fn a_locked_cache_mount_is_had_by_one_run_after_the_other() {
 
 #[test]
 fn a_locked_cache_mount_is_free_once_its_process_was_killed() {
-    let bed = TestBed::with_base("FROM base\nRUN --mount=type=cache,target=/c,sharing=locked sleep 1000\n");
-    let mut first = bed.start_build([""; 0]);
-    first.wait_until_it_says("sleep 1000");
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    let gate = Gate::new();
+    let run = "RUN --mount=type=cache,target=/c,sharing=locked";
+    let bed = TestBed::with_base(&format!("FROM base\n{run} {}\n", gate.command()));
+    let first = bed.start_build(["--network=host"]);
+    let _step = gate.reached();
     first.signal(rustix::process::Signal::KILL);
     first.end();
-    bed.dockerfile("FROM base\nRUN --mount=type=cache,target=/c,sharing=locked echo free > /shown\n");
+    bed.dockerfile(&format!("FROM base\n{run} echo free > /shown\n"));
     assert_eq!(bed.built().top_layer().entry("shown").content, b"free\n");
 }

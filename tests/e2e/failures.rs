@@ -142,16 +142,19 @@ fn an_interrupted_copy_leaves_nothing() {
 
 #[test]
 fn a_context_that_vanishes_fails_the_step_that_needs_it() {
-    let bed = TestBed::with_base("");
-    let dockerfile = format!("FROM base\nENV BED={}\nRUN sleep 2\nCOPY folder/f /f\nRUN true\n", bed.token());
-    bed.dockerfile(&dockerfile).file("folder/f", "content\n");
-    let mut build = bed.start_build([""; 0]);
-    build.wait_until_it_says("RUN sleep 2");
+    let (bed, gate) = (TestBed::with_base(""), Gate::new());
+    let dockerfile = |command: &str| {
+        format!("FROM base\nENV BED={}\nRUN {command}\nCOPY folder/f /f\nRUN true\n", bed.token())
+    };
+    bed.dockerfile(&dockerfile(&gate.command())).file("folder/f", "content\n");
+    let build = bed.start_build(["--network=host"]);
+    let step = gate.reached();
     fs::remove_dir_all(bed.context()).unwrap();
+    step.go_on();
     build.end().failure(1).says(&["Dockerfile:4", "folder/f"]);
     bed.assert_nothing_left();
 
-    bed.dockerfile(&dockerfile).file("folder/f", "again\n");
+    bed.dockerfile(&dockerfile("true")).file("folder/f", "again\n");
     assert_eq!(bed.built().top_layer().entry("f").content, b"again\n");
 }
 

@@ -2,14 +2,21 @@
 
 use std::fs;
 
-use lbuild_tests::{Gate, TestBed};
+use lbuild_tests::{Gate, TestBed, wait_until};
 use rustix::process::Signal;
 
-/// A step that leaves a line outside of the image each time it runs.
-const COUNTED: &str =
-    "FROM base\nRUN --mount=type=cache,target=/c sleep 1; echo ran >> /c/runs; echo made > /made\n";
-/// Shows that line count in a layer.
+/// What a build says that waits for the result of another one.
+const WAITING: &str = "waiting for another build";
+/// The gate is the machine's.
+const OPTIONS: [&str; 1] = ["--network=host"];
+/// Shows in a layer how often the step of [`counted`] ran.
 const SHOWN: &str = "FROM base\nRUN --mount=type=cache,target=/c cp /c/runs /runs\n";
+
+/// A step that waits at the gate, and leaves a line outside of the image each time it runs.
+fn counted(gate: &Gate) -> String {
+    let gate = gate.command();
+    format!("FROM base\nRUN --mount=type=cache,target=/c {gate}; echo ran >> /c/runs; echo made > /made\n")
+}
 
 #[track_caller]
 fn assert_ran(bed: &TestBed, times: usize) {
@@ -19,22 +26,30 @@ fn assert_ran(bed: &TestBed, times: usize) {
 }
 
 #[test]
-fn two_builds_of_the_same_step_wait_for_one_result() {
-    let bed = TestBed::with_base(COUNTED);
-    let builds: Vec<_> = (0..4).map(|_| bed.start_build([""; 0])).collect();
-    let outputs: Vec<String> = builds.into_iter().map(|build| build.end().success().stderr.clone()).collect();
-    assert!(outputs.iter().any(|output| output.contains("waiting for another build")), "{outputs:?}");
+fn builds_of_the_same_step_wait_for_one_result() {
+    let gate = Gate::new();
+    let bed = TestBed::with_base(&counted(&gate));
+    let builds: Vec<_> = (0..4).map(|_| bed.start_build(OPTIONS)).collect();
+    let step = gate.reached();
+    wait_until(|| builds.iter().filter(|build| build.has_said(WAITING)).count() == 3);
+    step.go_on();
+    for build in builds {
+        build.end().success();
+    }
     assert_ran(&bed, 1);
 }
 
 #[test]
 fn a_result_that_others_wait_for_does_not_wait_for_later_steps() {
-    let bed = TestBed::with_base("");
-    bed.file("long", format!("{COUNTED}RUN touch /tmp/{}; sleep 1000\n", bed.token()));
-    bed.dockerfile(COUNTED);
-    let mut long = bed.start_build(["-f", bed.context().join("long").to_str().unwrap()]);
-    long.wait_until_it_says("sleep 1;");
-    bed.build([""; 0]).success();
+    let gate = Gate::new();
+    let bed = TestBed::with_base(&counted(&gate));
+    bed.file("long", format!("{}RUN touch /tmp/{}; sleep 1000\n", counted(&gate), bed.token()));
+    let long = bed.start_build(["--network=host", "-f", bed.context().join("long").to_str().unwrap()]);
+    let step = gate.reached();
+    let mut short = bed.start_build(OPTIONS);
+    short.wait_until_it_says(WAITING);
+    step.go_on();
+    short.end().success();
     long.signal(Signal::INT);
     long.end().failure(130);
     assert_ran(&bed, 1);
@@ -42,19 +57,20 @@ fn a_result_that_others_wait_for_does_not_wait_for_later_steps() {
 
 #[test]
 fn who_waits_for_a_killed_build_goes_on_and_who_waits_can_be_interrupted() {
-    let bed = TestBed::with_base("FROM base\nRUN sleep 1000\n");
-    let mut first = bed.start_build([""; 0]);
-    first.wait_until_it_says("RUN sleep 1000");
-    let mut second = bed.start_build([""; 0]);
-    second.wait_until_it_says("waiting for another build");
-    let mut third = bed.start_build([""; 0]);
-    third.wait_until_it_says("waiting for another build");
+    let gate = Gate::new();
+    let bed = TestBed::with_base(&format!("FROM base\nRUN {}\n", gate.command()));
+    let first = bed.start_build(OPTIONS);
+    let _step = gate.reached();
+    let mut second = bed.start_build(OPTIONS);
+    second.wait_until_it_says(WAITING);
+    let mut third = bed.start_build(OPTIONS);
+    third.wait_until_it_says(WAITING);
     second.signal(Signal::INT);
     second.end().failure(130);
     first.signal(Signal::KILL);
     assert_eq!(first.end().status.code(), None);
-    // The third now runs the step itself: its command is there.
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    // The third now runs the step itself.
+    let _step = gate.reached();
     third.signal(Signal::TERM);
     third.end().failure(143);
     bed.lbuild(["images"]).success();

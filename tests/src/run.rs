@@ -112,11 +112,16 @@ impl Running {
         Self { command: shown, child, stdout, stderr }
     }
 
+    /// Whether standard error has `text` by now.
+    pub fn has_said(&self, text: &str) -> bool {
+        self.stderr.text().contains(text)
+    }
+
     /// Waits until standard error has `text`.
     #[track_caller]
     pub fn wait_until_it_says(&mut self, text: &str) {
         let limit = Instant::now() + LIMIT;
-        while !self.stderr.text().contains(text) {
+        while !self.has_said(text) {
             let ended = self.child.try_wait().unwrap();
             assert!(
                 ended.is_none() && Instant::now() < limit,
