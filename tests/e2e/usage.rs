@@ -112,6 +112,23 @@ fn variables_without_a_value_are_as_good_as_not_set_and_wrong_ones_are_told() {
 }
 
 #[test]
+fn very_long_words_are_cut_in_errors() {
+    let long = "x".repeat(100_000);
+    let bed = TestBed::with_base(&format!("FROM base\nCOPY --{long} a b\n"));
+    let context = bed.context().to_str().unwrap();
+    let gap = "kB left out)";
+    for (arguments, code, parts) in [
+        (&["build", context][..], DOCKERFILE, ["unknown flag", gap, "help: "]),
+        (&["build", "--memory", &long, "."], USAGE, ["invalid value", gap, "--memory"]),
+        (&["inspect", &long], FAILED, ["no image", gap, "help: "]),
+    ] {
+        let run = bed.lbuild(arguments);
+        assert!(run.stderr.len() < 2000, "{run}");
+        check(run, code, &parts);
+    }
+}
+
+#[test]
 fn a_command_that_is_longer_than_the_kernel_takes_is_told_with_what_to_do() {
     let long = "x".repeat(200_000);
     let bed = TestBed::with_base(&format!("FROM base\nRUN : {long}\n"));

@@ -26,7 +26,7 @@ pub use space::{
 };
 pub use values::{AnnotationTarget, Assignment, BuildNetwork, SshSource, assignment};
 
-use crate::exit;
+use crate::{diagnostics, exit, text};
 
 /// Builds images from Dockerfiles, without a daemon.
 ///
@@ -411,8 +411,20 @@ pub struct CompletionsArgs {
 /// Reads the command line; ends the process with a message where it is wrong or asks for help.
 pub fn parse() -> Cli {
     let command = without_empty_variables(Cli::command());
-    let matches = command.get_matches_from(with_default_command(std::env::args_os().collect()));
-    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    let args = with_default_command(std::env::args_os().collect());
+    let matches = command.try_get_matches_from(args);
+    matches.and_then(|matches| Cli::from_arg_matches(&matches)).unwrap_or_else(|error| refuse(&error))
+}
+
+/// Ends the process as clap does, but shows no value of a megabyte.
+fn refuse(error: &clap::Error) -> ! {
+    if !error.use_stderr() {
+        error.exit();
+    }
+    let text = error.render().ansi().to_string();
+    let lines: Vec<String> = text.lines().map(text::shortened).collect();
+    diagnostics::print(&lines.join("\n"));
+    std::process::exit(error.exit_code());
 }
 
 /// Variables that are set to nothing are as good as not set, for each option of `command`.

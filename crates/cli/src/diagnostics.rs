@@ -334,9 +334,10 @@ fn without_errno(message: &str) -> String {
     }
 }
 
-/// Text that may hold parts of a Dockerfile or of an image, without control characters.
+/// Text that may hold parts of a Dockerfile or of an image, without control characters and very long words.
 fn clean(message: &str) -> String {
-    let lines: Vec<String> = message.lines().map(|line| text::printable(line.as_bytes())).collect();
+    let lines: Vec<String> =
+        message.lines().map(|line| text::shortened(&text::printable(line.as_bytes()))).collect();
     lines.join("\n")
 }
 
@@ -414,6 +415,21 @@ mod tests {
           |
           = note: see https://example.org/odd
         ");
+    }
+
+    #[test]
+    fn of_a_very_long_line_the_part_around_the_caret_is_shown() {
+        let (before, behind) = ("é=日\t".repeat(100_000), "x".repeat(1 << 20));
+        let text = format!("FROM alpine\nENV {before}c=${{d {behind}\n");
+        let start = text.find("${d").unwrap();
+        let problem = Diagnostic::error(Span::new(start..start + 3), format!("not closed: '{behind}'"));
+        let shown = Source::new("Dockerfile", text.as_bytes()).render(&problem, &Style::plain());
+        assert!(shown.len() < 1000 && shown.contains("(1.0 MB left out)"), "{shown}");
+        let column = |mark: &str| {
+            let line = shown.lines().find(|line| line.contains(mark)).unwrap();
+            unicode_width::UnicodeWidthStr::width(line.split(mark).next().unwrap())
+        };
+        assert_eq!(column("^^^"), column("${d"), "{shown}");
     }
 
     #[test]

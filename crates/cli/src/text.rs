@@ -2,11 +2,21 @@
 //!
 //! What a RUN writes may move the cursor, set the title, or hide other text. Nothing of that passes.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use crate::units::size;
+
 /// The columns between two tab stops.
 const TAB: usize = 8;
+
+/// The longest word of a message that is shown whole, in characters. Paths and URLs are shorter, as a rule.
+const WORD: usize = 400;
+
+/// The longest line of a message that is shown whole, in characters.
+const LINE: usize = 4000;
 
 /// `bytes` of one line as printable text: control sequences and control characters are left out,
 /// tabs are spaces, and what is not UTF-8 is U+FFFD.
@@ -79,6 +89,26 @@ pub fn cut(text: &str, columns: usize) -> String {
         out.push('…');
     }
     out
+}
+
+/// `line` of a message as people can read it: of words and lines that are very long, such as a value of a megabyte,
+/// only the ends, and how much is left out.
+pub fn shortened(line: &str) -> String {
+    let words: Vec<_> = line.split(' ').map(|word| ends(word, WORD)).collect();
+    ends(&words.join(" "), LINE).into_owned()
+}
+
+/// `text`, or its ends if it has more than `limit` characters.
+fn ends(text: &str, limit: usize) -> Cow<'_, str> {
+    if text.chars().nth(limit).is_none() {
+        return text.into();
+    }
+    let mut places = text.char_indices().map(|(at, _)| at);
+    let (Some(start), Some(end)) = (places.nth(limit / 2), places.nth_back(limit / 4 - 1)) else {
+        return text.into();
+    };
+    let left_out = size(u64::try_from(end - start).unwrap_or(u64::MAX));
+    format!("{}…({left_out} left out)…{}", &text[..start], &text[end..]).into()
 }
 
 /// Directional overrides and isolates reorder the text around them; line separators break it.
@@ -208,5 +238,20 @@ mod tests {
         ] {
             assert_eq!(cut(text, columns), expected, "{text} {columns}");
         }
+    }
+
+    #[test]
+    fn only_the_ends_of_very_long_words_and_lines_are_shown() {
+        let (word, wide) = ("x".repeat(400), "é".repeat(1_000_000));
+        let plain = format!("{word} 'a' {word}");
+        assert_eq!(shortened(&plain), plain);
+        let head = "é".repeat(199);
+        let tail = "é".repeat(99);
+        let expected = format!("no key '{head}…(2.0 MB left out)…{tail}' here");
+        assert_eq!(shortened(&format!("no key '{wide}' here")), expected);
+        let gap = "…(3.0 MB left out)…";
+        let many = shortened(&"ab ".repeat(1_000_000));
+        assert!(many.contains(&format!(" ab{gap} ab ")), "{many}");
+        assert_eq!(many.chars().count(), 3000 + gap.chars().count());
     }
 }
