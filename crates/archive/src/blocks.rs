@@ -6,6 +6,8 @@ use crate::ArchiveError;
 use crate::block::BLOCK;
 
 const BUFFER_BYTES: usize = 64 << 10;
+/// Bytes that may follow the end of an archive: writers fill their last record with zeros.
+const MAX_AFTER_END: u64 = 1 << 30;
 
 /// Reads blocks and contents, and knows how far it is.
 #[derive(Debug)]
@@ -77,8 +79,14 @@ impl<R: Read> Blocks<R> {
     }
 
     /// Reads to the end and returns the stream.
-    pub fn finish(mut self) -> Result<R, ArchiveError> {
-        self.discard(u64::MAX)?;
+    pub fn finish(self) -> Result<R, ArchiveError> {
+        self.finish_within(MAX_AFTER_END)
+    }
+
+    fn finish_within(mut self, limit: u64) -> Result<R, ArchiveError> {
+        if self.discard(limit + 1)? > limit {
+            return Err(ArchiveError::Limit { what: "bytes after the end of an archive", limit });
+        }
         Ok(self.inner.into_inner())
     }
 
@@ -99,5 +107,18 @@ impl<R: Read> Blocks<R> {
         let discarded = io::copy(&mut rest, &mut io::sink()).map_err(ArchiveError::Read)?;
         self.offset += discarded;
         Ok(discarded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_goes_on_after_the_archive_ends() {
+        for (after, is_refused) in [(1000, false), (u64::MAX, true)] {
+            let result = Blocks::new(io::repeat(0).take(after)).finish_within(1000);
+            assert_eq!(matches!(result, Err(ArchiveError::Limit { .. })), is_refused, "{after}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Read};
 
-use crate::http::{malformed, read_line};
+use crate::http::{MAX_CHUNK_LINE, malformed, read_line, silent};
 
 /// How an answer tells where its body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl<R: BufRead> BodyReader<R> {
             read_line(&mut self.inner)?;
         }
         self.is_at_first_chunk = false;
-        let line = read_line(&mut self.inner)?;
+        let line = read_line(&mut self.inner.by_ref().take(MAX_CHUNK_LINE))?;
         let digits = line.split(';').next().unwrap_or_default().trim();
         self.left = u64::from_str_radix(digits, 16).map_err(|_| malformed("a chunk has no length"))?;
         self.is_over = self.left == 0;
@@ -49,16 +49,16 @@ impl<R: BufRead> Read for BodyReader<R> {
             return Ok(0);
         }
         if self.framing == Framing::ToTheEnd {
-            return self.inner.read(buffer);
+            return self.inner.read(buffer).map_err(silent);
         }
         if self.left == 0 {
-            self.next_chunk()?;
+            self.next_chunk().map_err(silent)?;
             if self.is_over {
                 return Ok(0);
             }
         }
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
-        let count = self.inner.read(&mut buffer[..most])?;
+        let count = self.inner.read(&mut buffer[..most]).map_err(silent)?;
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

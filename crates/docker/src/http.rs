@@ -6,9 +6,10 @@
 //!
 //! Source: RFC 9112
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::body::{BodyReader, Framing};
 
@@ -16,7 +17,16 @@ use crate::body::{BodyReader, Framing};
 const CHUNK: usize = 256 << 10;
 /// Bytes of a response's head, and of its body, that are read at most.
 const MAX_HEAD: u64 = 64 << 10;
-const MAX_BODY: u64 = 64 << 20;
+const MAX_BODY: u64 = 16 << 20;
+/// Bytes of the line that tells a chunk's length.
+pub(crate) const MAX_CHUNK_LINE: u64 = 1 << 10;
+/// Interim answers before the real one.
+const MAX_INTERIM: usize = 16;
+
+/// How long Docker may be silent when it is asked for what it knows.
+const SILENCE: Duration = Duration::from_secs(60);
+/// How long it may be silent while it packs or unpacks an image, which it does without a word.
+const SILENCE_AT_WORK: Duration = Duration::from_secs(30 * 60);
 
 /// What the server answered.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,14 +58,22 @@ impl Connection {
     /// # Errors
     /// As connect(2).
     pub fn open(socket: &Path) -> io::Result<Self> {
-        Ok(Self { stream: UnixStream::connect(socket)? })
+        let stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(SILENCE_AT_WORK))?;
+        stream.set_write_timeout(Some(SILENCE_AT_WORK))?;
+        Ok(Self { stream })
     }
 
-    /// Asks for `target`, whose answer is a document of at most 64 MiB.
+    /// Asks for `target`, whose answer is a document of at most 16 MiB.
     ///
     /// # Errors
     /// Of the connection, or an answer that is no HTTP.
-    pub fn get(mut self, target: &str) -> io::Result<Response> {
+    pub fn get(self, target: &str) -> io::Result<Response> {
+        self.get_within(target, SILENCE)
+    }
+
+    fn get_within(mut self, target: &str, silence: Duration) -> io::Result<Response> {
+        self.stream.set_read_timeout(Some(silence))?;
         self.ask(target)?;
         self.response()
     }
@@ -67,7 +85,7 @@ impl Connection {
     pub fn stream(mut self, target: &str) -> io::Result<Answer> {
         self.ask(target)?;
         let mut reader = BufReader::with_capacity(CHUNK, self.stream);
-        let (status, framing) = read_head(&mut reader)?;
+        let (status, framing) = read_head(&mut reader).map_err(silent)?;
         Ok(Answer { status, body: BodyReader::new(reader, framing) })
     }
 
@@ -149,7 +167,7 @@ impl Write for Body {
 }
 
 fn read_response(reader: &mut impl BufRead) -> io::Result<Response> {
-    let (status, framing) = read_head(reader)?;
+    let (status, framing) = read_head(reader).map_err(silent)?;
     let mut body = Vec::new();
     BodyReader::new(reader, framing).take(MAX_BODY + 1).read_to_end(&mut body)?;
     if body.len() as u64 > MAX_BODY {
@@ -160,6 +178,16 @@ fn read_response(reader: &mut impl BufRead) -> io::Result<Response> {
 
 /// The status, and how long the body is.
 fn read_head(reader: &mut impl BufRead) -> io::Result<(u16, Framing)> {
+    for _ in 0..=MAX_INTERIM {
+        let (status, framing) = read_one_head(reader)?;
+        if !(100..200).contains(&status) {
+            return Ok((status, framing));
+        }
+    }
+    Err(malformed("only interim answers come"))
+}
+
+fn read_one_head(reader: &mut impl BufRead) -> io::Result<(u16, Framing)> {
     let mut head = reader.by_ref().take(MAX_HEAD);
     let line = read_line(&mut head)?;
     let status =
@@ -181,10 +209,6 @@ fn read_head(reader: &mut impl BufRead) -> io::Result<(u16, Framing)> {
             framing = Framing::Length(value.parse().map_err(|_| malformed("its length is no number"))?);
         }
     }
-    if (100..200).contains(&status) {
-        // An interim answer; the real one follows.
-        return read_head(reader);
-    }
     Ok((status, framing))
 }
 
@@ -193,16 +217,24 @@ pub(crate) fn read_line(reader: &mut impl BufRead) -> io::Result<String> {
     reader.take(MAX_HEAD).read_line(&mut line)?;
     match line.strip_suffix('\n') {
         Some(line) => Ok(line.strip_suffix('\r').unwrap_or(line).to_owned()),
-        None => Err(io::ErrorKind::UnexpectedEof.into()),
+        None => Err(ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+/// Says what the end of a time means, for which the kernel has only "try again".
+pub(crate) fn silent(error: io::Error) -> io::Error {
+    match error.kind() {
+        ErrorKind::WouldBlock => io::Error::new(ErrorKind::TimedOut, "it does not answer"),
+        _ => error,
     }
 }
 
 pub(crate) fn malformed(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("the answer is no HTTP: {what}"))
+    io::Error::new(ErrorKind::InvalidData, format!("the answer is no HTTP: {what}"))
 }
 
 fn too_long() -> io::Error {
-    io::Error::new(io::ErrorKind::FileTooLarge, format!("the answer has more than {MAX_BODY} bytes"))
+    io::Error::new(ErrorKind::FileTooLarge, format!("the answer has more than {MAX_BODY} bytes"))
 }
 
 #[cfg(test)]
@@ -211,6 +243,10 @@ mod tests {
 
     #[test]
     fn responses_are_read_in_every_form() {
+        let long_chunk_line = format!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;{}\r\na\r\n0\r\n\r\n",
+            "x".repeat(60_000)
+        );
         for (text, expected) in [
             ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcdef", Some((200, "abc"))),
             (
@@ -226,6 +262,9 @@ mod tests {
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffff\r\n", None),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab", None),
             ("HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", None),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nabc\r\n0\r\n\r\n", None),
+            (&long_chunk_line, None),
+            (&"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(100_000), None),
             ("SSH-2.0-OpenSSH\r\n", None),
             ("", None),
         ] {
@@ -233,5 +272,12 @@ mod tests {
             let found = response.map(|response| (response.status, String::from_utf8(response.body).unwrap()));
             assert_eq!(found, expected.map(|(status, body)| (status, body.to_owned())), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_docker_that_does_not_answer_is_told() {
+        let (stream, _silent) = UnixStream::pair().unwrap();
+        let error = Connection { stream }.get_within("/info", Duration::from_millis(1)).unwrap_err();
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::TimedOut, "it does not answer"));
     }
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use lbuild_docker::{Connection, Response};
 use lbuild_layer_store::{ImageRecord, Store};
-use lbuild_oci::{DiffId, Reference};
+use lbuild_oci::{DiffId, Digest, Reference};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -69,7 +69,7 @@ struct Info {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Listed {
-    id: String,
+    id: Digest,
 }
 
 #[derive(Deserialize)]
@@ -103,7 +103,7 @@ impl Docker<'_> {
         // What the name stood for until now is most likely the last build of the same image.
         let named = names.iter().map(Reference::familiar);
         let mut most = 0;
-        for image in named.chain(listed.into_iter().map(|image| image.id)).take(MAX_LOOKED_AT) {
+        for image in named.chain(listed.into_iter().map(|image| image.id.to_string())).take(MAX_LOOKED_AT) {
             let inspected: Option<Inspected> = self.get(&format!("/images/{image}/json"))?;
             let stacked = inspected.and_then(|inspected| inspected.root_fs.layers).unwrap_or_default();
             most = most.max(stacked.iter().zip(layers).take_while(|(own, wanted)| own == wanted).count());

@@ -10,10 +10,13 @@ use std::collections::BTreeMap;
 
 use lbuild_oci::{Digest, ImageConfig, MediaType, Platform};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::ImportError;
+
+/// Values of a document: those of images have some hundreds. Each costs many times what it takes in the
+/// text, so a bound on bytes alone allows gigabytes of memory.
+const MAX_VALUES: usize = 100_000;
 
 /// Names a blob, its size and what it holds.
 #[derive(Debug, Clone, Deserialize)]
@@ -100,10 +103,10 @@ pub(crate) struct Manifest {
 struct Shape {
     schema_version: u32,
     media_type: Option<MediaType>,
-    manifests: Option<Value>,
-    layers: Option<Value>,
-    config: Option<Value>,
-    fs_layers: Option<Value>,
+    manifests: Option<IgnoredAny>,
+    layers: Option<IgnoredAny>,
+    config: Option<IgnoredAny>,
+    fs_layers: Option<IgnoredAny>,
 }
 
 impl Document {
@@ -111,6 +114,7 @@ impl Document {
     pub fn parse(path: &str, bytes: &[u8], declared: &MediaType) -> Result<Self, ImportError> {
         let invalid =
             |reason: &str| ImportError::Invalid { path: path.to_owned(), reason: reason.to_owned() };
+        check_values(path, bytes)?;
         let shape: Shape = parse_json(path, bytes)?;
         if shape.fs_layers.is_some() || shape.schema_version != 2 {
             return Err(invalid(
@@ -142,12 +146,37 @@ impl Document {
 
 /// Reads an image's configuration.
 pub(crate) fn parse_config(path: &str, bytes: &[u8]) -> Result<ImageConfig, ImportError> {
+    check_values(path, bytes)?;
     let config: ImageConfig = parse_json(path, bytes)?;
     if config.rootfs.kind != "layers" {
         let reason = format!("its rootfs is of the type {:?}, not \"layers\"", config.rootfs.kind);
         return Err(ImportError::Invalid { path: path.to_owned(), reason });
     }
     Ok(config)
+}
+
+fn check_values(path: &str, json: &[u8]) -> Result<(), ImportError> {
+    if values(json) <= MAX_VALUES {
+        return Ok(());
+    }
+    let reason = format!("it has more than {MAX_VALUES} values");
+    Err(ImportError::Invalid { path: path.to_owned(), reason })
+}
+
+/// At least as many as there are values in `json`, by what stands between them and before those inside
+/// of others.
+fn values(json: &[u8]) -> usize {
+    let (mut count, mut is_text, mut is_escaped) = (1, false, false);
+    for byte in json {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_text => is_escaped = true,
+            b'"' => is_text = !is_text,
+            b',' | b'[' | b'{' if !is_text => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 pub(crate) fn parse_json<T: DeserializeOwned>(path: &str, bytes: &[u8]) -> Result<T, ImportError> {
@@ -194,6 +223,24 @@ mod tests {
         ] {
             assert!(matches!(parse(&text, declared.clone()), Err(ImportError::Invalid { .. })), "{text}");
         }
+    }
+
+    #[test]
+    fn values_are_counted_and_what_texts_hold_is_none() {
+        for (json, expected) in
+            [("1", 1), (r#"{"a":1,"b":[1,2]}"#, 5), (r#"{",[{\",":"\\"}"#, 2), (r#"["\\","x"]"#, 3), ("", 1)]
+        {
+            assert_eq!(values(json.as_bytes()), expected, "{json}");
+        }
+        let parse = |count: usize| {
+            let history = vec!["{}"; count].join(",");
+            let text = format!(
+                r#"{{"architecture":"amd64","os":"linux","rootfs":{{"type":"layers"}},"history":[{history}]}}"#
+            );
+            parse_config("config", text.as_bytes())
+        };
+        assert!(parse(40_000).is_ok());
+        assert!(matches!(parse(60_000), Err(ImportError::Invalid { .. })));
     }
 
     #[test]

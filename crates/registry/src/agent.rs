@@ -18,6 +18,8 @@ use crate::url::Url;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 const IDLE_CONNECTIONS: usize = 8;
+/// How many times longer than it may be silent a registry may take for what is small: the head of an answer, or a document.
+const TIMES_SILENCE: u32 = 5;
 /// Bytes of a connection's buffers: blobs are large.
 const BUFFER_BYTES: usize = 128 << 10;
 
@@ -49,6 +51,7 @@ pub(crate) fn agent(
         .timeout_connect(Some(CONNECT_TIMEOUT.min(silence)))
         .timeout_per_read(Some(silence))
         .timeout_per_write(Some(silence))
+        .timeout_recv_response(Some(silence.saturating_mul(TIMES_SILENCE)))
         .max_redirects(0)
         .max_redirects_will_error(false)
         .http_status_as_error(false)
@@ -63,6 +66,11 @@ pub(crate) fn agent(
         DefaultConnector::new(),
         Guarded { reach, inner: DefaultResolver::default() },
     ))
+}
+
+/// How long a document may take that comes byte by byte, never silent for too long.
+pub(crate) fn document_time(agent: &Agent) -> Duration {
+    agent.config().timeouts().recv_response.unwrap_or(Duration::MAX)
 }
 
 fn read_proxy(text: &str) -> Result<Proxy, RegistryError> {

@@ -1,7 +1,7 @@
 //! What a registry answers.
 
-use std::io::Read;
-use std::time::SystemTime;
+use std::io::{self, Read};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::fmt::rfc2822;
 use serde::Deserialize;
@@ -10,17 +10,22 @@ use ureq::http::HeaderMap;
 
 use crate::RegistryError;
 use crate::challenge::Challenge;
+use crate::environment::TIMEOUT;
 use crate::text::single_line;
 use crate::url::Url;
 
 /// Bytes of an error that are read.
 const MAX_ERROR: u64 = 64 << 10;
+/// Bytes that are read at once.
+const BUFFER: usize = 64 << 10;
 
 /// An answer, whose body is not read yet.
 pub(crate) struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Body,
+    /// How long a document may take as its body.
+    pub time: Duration,
     /// Who answered: the registry, or the last server that it sent us to.
     pub url: Url,
     /// The registry's name, for messages.
@@ -64,28 +69,28 @@ impl Answer {
     /// At most `limit` bytes of the body.
     pub fn read(mut self, what: &str, limit: u64) -> Result<Vec<u8>, RegistryError> {
         let mut bytes = Vec::new();
-        let mut reader = self.body.as_reader().take(limit.saturating_add(1));
-        reader.read_to_end(&mut bytes).map_err(|source| RegistryError::Body {
-            host: self.host.clone(),
-            what: what.to_owned(),
-            source,
-        })?;
-        if bytes.len() as u64 > limit {
-            return Err(RegistryError::Document {
-                what: what.to_owned(),
-                reason: format!("it is larger than {limit} bytes"),
-            });
+        let invalid = |reason| RegistryError::Document { what: what.to_owned(), reason };
+        match read_within(&mut self.body, limit.saturating_add(1), self.time, &mut bytes) {
+            Ok(()) if bytes.len() as u64 > limit => Err(invalid(format!("it is larger than {limit} bytes"))),
+            Ok(()) => Ok(bytes),
+            Err(Slow::Late) => Err(invalid(format!(
+                "{} did not send all of it within {} seconds; {TIMEOUT} changes that",
+                self.host,
+                self.time.as_secs()
+            ))),
+            Err(Slow::Broken(source)) => {
+                Err(RegistryError::Body { host: self.host, what: what.to_owned(), source })
+            }
         }
-        Ok(bytes)
     }
 
     /// What an answer that was not wanted means.
     pub fn into_error(self, what: &str) -> RegistryError {
         let seconds = retry_after(&self.headers);
-        let Self { status, host, mut body, is_logged_in, .. } = self;
+        let Self { status, host, mut body, is_logged_in, time, .. } = self;
         let mut text = Vec::new();
         // What it says helps; that it cannot be read is no news.
-        let _ = body.as_reader().take(MAX_ERROR).read_to_end(&mut text);
+        let _ = read_within(&mut body, MAX_ERROR, time, &mut text);
         let errors = errors(&text);
         let message = message(&errors);
         let what = what.to_owned();
@@ -97,6 +102,31 @@ impl Answer {
             404 => RegistryError::NotFound { what, host },
             429 => RegistryError::TooManyRequests { host, message, seconds },
             _ => RegistryError::Status { host, what, status, message, seconds },
+        }
+    }
+}
+
+/// Why a body was not read.
+enum Slow {
+    /// It was never silent for long, but did not end.
+    Late,
+    Broken(io::Error),
+}
+
+/// Reads at most `limit` bytes of `body`.
+fn read_within(body: &mut Body, limit: u64, time: Duration, bytes: &mut Vec<u8>) -> Result<(), Slow> {
+    let end = Instant::now().checked_add(time);
+    let mut reader = body.as_reader().take(limit);
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => bytes.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Slow::Broken(error)),
+        }
+        if end.is_some_and(|end| Instant::now() > end) {
+            return Err(Slow::Late);
         }
     }
 }

@@ -9,6 +9,7 @@ use ureq::BodyReader;
 use ureq::http::{Method, Request};
 
 use crate::RegistryError;
+use crate::agent::document_time;
 use crate::answer::Answer;
 use crate::call::{Call, agent_for_foreign};
 use crate::client::Client;
@@ -275,7 +276,8 @@ impl BlobReader {
                 .map_err(|source| RegistryError::connection(&agent, &url.authority, source))?
                 .into_parts();
             let (status, headers, host) = (parts.status.as_u16(), parts.headers, url.authority.clone());
-            let answer = Answer { status, headers, body, url, host, is_logged_in: false };
+            let time = document_time(&agent);
+            let answer = Answer { status, headers, body, time, url, host, is_logged_in: false };
             if !matches!(status, 301..=303 | 307 | 308) {
                 return Ok(answer);
             }

@@ -9,7 +9,7 @@ use ureq::http::{Method, Request, Response};
 use ureq::{Agent, AsSendBody, Body, SendBody};
 
 use crate::RegistryError;
-use crate::agent::{Reach, refusal};
+use crate::agent::{Reach, document_time, refusal};
 use crate::answer::{Answer, challenge_in};
 use crate::challenge::Challenge;
 use crate::client::Client;
@@ -149,6 +149,7 @@ impl<'a> Call<'a> {
             status: parts.status.as_u16(),
             headers: parts.headers,
             body,
+            time: document_time(agent),
             url: url.clone(),
             host: host.name.clone(),
             is_logged_in: authorization.is_some(),
@@ -166,7 +167,9 @@ fn run(
     if is_slow {
         let silence = agent.config().timeout_per_read().unwrap_or(Duration::MAX);
         let silence = silence.saturating_mul(SLOWNESS);
-        request = agent.configure_request(request).timeout_per_read(Some(silence)).build();
+        let whole = silence.saturating_mul(2);
+        let configured = agent.configure_request(request);
+        request = configured.timeout_per_read(Some(silence)).timeout_recv_response(Some(whole)).build();
     }
     agent.run(request)
 }

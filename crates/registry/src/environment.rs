@@ -10,7 +10,7 @@ use crate::RegistryError;
 const SILENCE: u64 = 60;
 
 /// The variable that says how many seconds a registry may be silent.
-const TIMEOUT: &str = "LBUILD_REGISTRY_TIMEOUT";
+pub(crate) const TIMEOUT: &str = "LBUILD_REGISTRY_TIMEOUT";
 
 /// The environment as far as registries depend on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use std::io;
 
 use lbuild_oci::Digest;
+use ureq::Timeout;
 
 /// Why a registry could not be used. Nothing in it holds a credential.
 #[derive(Debug, thiserror::Error)]
@@ -221,6 +222,9 @@ fn connection_help(error: &ureq::Error, is_proxied: bool) -> &'static str {
         ureq::Error::Tls(_) | ureq::Error::Rustls(_) | ureq::Error::Pem(_) => TLS_HELP,
         ureq::Error::ConnectProxyFailed(_) => PROXY_HELP,
         _ if is_proxied => PROXY_HELP,
+        ureq::Error::Timeout(Timeout::PerRead | Timeout::PerWrite | Timeout::RecvResponse) => {
+            "it was silent, or slow, for too long: try again later, or set LBUILD_REGISTRY_TIMEOUT=SECONDS"
+        }
         _ => "check the name and the network",
     }
 }

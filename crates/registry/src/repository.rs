@@ -16,8 +16,9 @@ use crate::token::Scope;
 
 /// Bytes of one page of a list of tags.
 const MAX_PAGE: u64 = 4 << 20;
-/// Pages that are read.
+/// Pages that are read, and bytes of all of them.
 const MAX_PAGES: usize = 1000;
+const MAX_LIST: u64 = 128 << 20;
 
 /// A repository. Clones share what was learnt of its mirrors.
 #[derive(Debug, Clone)]
@@ -70,16 +71,18 @@ impl Repository {
         &self.home().repository
     }
 
-    /// All tags, sorted as the registry sorts them; none if there is no such repository.
+    /// The tags that `is_wanted` likes, sorted as the registry sorts them; none if there is no such
+    /// repository.
     ///
     /// # Errors
     /// [`RegistryError`].
-    pub fn tags(&self) -> Result<Vec<String>, RegistryError> {
+    pub fn tags(&self, is_wanted: &dyn Fn(&str) -> bool) -> Result<Vec<String>, RegistryError> {
         let home = self.home();
         let host = self.client.host(home)?;
         let what = format!("the tags of {}", self.name);
         let mut url = Some(host.url(&format!("{}/tags/list?n=1000", home.repository)));
         let mut tags = Vec::new();
+        let mut left = MAX_LIST;
         for _ in 0..MAX_PAGES {
             let Some(page) = url.take() else { break };
             let answer = self.client.patiently(|| {
@@ -93,12 +96,13 @@ impl Repository {
             };
             let next = answer.header("link").and_then(next_page).map(str::to_owned);
             url = next.and_then(|next| answer.url.join(&next)).filter(|next| next.is_same_origin(&host.base));
-            let bytes = answer.read(&what, MAX_PAGE)?;
+            let bytes = answer.read(&what, MAX_PAGE.min(left))?;
+            left -= bytes.len() as u64;
             let page: Tags = serde_json::from_slice(&bytes).map_err(|error| RegistryError::Protocol {
                 host: host.name.clone(),
                 reason: format!("its list of tags cannot be read: {error}"),
             })?;
-            tags.extend(page.tags.unwrap_or_default());
+            tags.extend(page.tags.unwrap_or_default().into_iter().filter(|tag| is_wanted(tag)));
         }
         Ok(tags)
     }

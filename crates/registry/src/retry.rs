@@ -4,6 +4,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::time::Duration;
 
+use ureq::Timeout;
+
 use crate::RegistryError;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -97,6 +99,8 @@ fn is_transient_connection(error: &ureq::Error) -> bool {
             io::ErrorKind::InvalidData => false,
             _ => !error.to_string().contains("lookup"),
         },
+        // It sends, if slowly: what takes so long takes as long the next time.
+        ureq::Error::Timeout(Timeout::RecvResponse) => false,
         ureq::Error::Timeout(_)
         | ureq::Error::Protocol(_)
         | ureq::Error::ConnectionFailed

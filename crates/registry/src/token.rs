@@ -12,7 +12,7 @@ use ureq::SendBody;
 use ureq::http::{Method, Request};
 
 use crate::RegistryError;
-use crate::agent::{Reach, refusal};
+use crate::agent::{Reach, document_time, refusal};
 use crate::answer::Answer;
 use crate::challenge::Bearer;
 use crate::client::Client;
@@ -107,6 +107,7 @@ impl Token {
             status: parts.status.as_u16(),
             headers: parts.headers,
             body,
+            time: document_time(&agent),
             url: realm.clone(),
             host: host.name.clone(),
             is_logged_in: credentials.is_some(),

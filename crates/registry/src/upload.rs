@@ -21,7 +21,12 @@ use crate::url::Url;
 const CHUNK: usize = 8 << 20;
 /// A registry that wants larger chunks than this wants all at once.
 const MAX_CHUNK: u64 = 256 << 20;
+/// How often one blob, or one chunk of one, is sent anew, however much of it the registry takes each time.
+const MAX_ATTEMPTS: u32 = 100;
 const OCTETS: &str = "application/octet-stream";
+
+const OTHER_BYTES: &str = "it has other bytes than it was sent";
+const ENDLESS: &str = "it never takes all of a blob";
 
 /// What became of a request to take a blob from another repository.
 pub enum Mounted {
@@ -162,7 +167,7 @@ impl Upload {
         open: &mut dyn FnMut() -> io::Result<Box<dyn Read>>,
     ) -> Result<(), RegistryError> {
         let mut pauses = Pauses::default();
-        loop {
+        for _ in 0..MAX_ATTEMPTS {
             self.session.repository.client.check()?;
             let before = self.session.offset;
             let error = match self.session.put_rest(digest, size, open) {
@@ -182,6 +187,7 @@ impl Upload {
                 self = self.session.repository.clone().upload()?;
             }
         }
+        Err(self.session.protocol(ENDLESS))
     }
 
     fn send_chunk(&mut self) -> Result<(), RegistryError> {
@@ -216,7 +222,10 @@ impl Session {
         let start = self.offset;
         let end = start + chunk.len() as u64;
         let mut pauses = Pauses::default();
-        while self.offset < end {
+        for _ in 0..MAX_ATTEMPTS {
+            if self.offset >= end {
+                return Ok(());
+            }
             let before = self.offset;
             let rest = usize::try_from(self.offset - start).unwrap_or(usize::MAX);
             match self.patch(chunk.get(rest..).unwrap_or_default()) {
@@ -231,10 +240,10 @@ impl Session {
                 pauses.reset();
             }
             if self.offset < start || self.offset > end {
-                return Err(self.protocol("it has other bytes than it was sent"));
+                return Err(self.protocol(OTHER_BYTES));
             }
         }
-        Ok(())
+        Err(self.protocol(ENDLESS))
     }
 
     fn patch(&mut self, bytes: &[u8]) -> Result<(), RegistryError> {
@@ -256,9 +265,12 @@ impl Session {
     ) -> Result<(), RegistryError> {
         let what = self.what();
         let unreadable = |source| RegistryError::Source { what: what.clone(), source };
+        if self.offset > size {
+            return Err(self.protocol(OTHER_BYTES));
+        }
         let mut source = open().map_err(unreadable)?;
         io::copy(&mut source.by_ref().take(self.offset), &mut io::sink()).map_err(unreadable)?;
-        let (rest, is_first) = (size - self.offset.min(size), self.offset == 0);
+        let (rest, is_first) = (size - self.offset, self.offset == 0);
         let mut watched = Watched { source, error: None };
         let mut call = if is_first {
             let url = self.url.clone().with_query("digest", &digest.to_string());
@@ -335,7 +347,7 @@ impl Session {
             // `0-0` is one byte or none.
             (Some(0), Some(sent)) if sent <= 1 => sent,
             (Some(0), _) => 0,
-            (Some(last), _) => last + 1,
+            (Some(last), _) => last.saturating_add(1),
             (None, Some(sent)) => sent,
             (None, None) => return Err(self.protocol("it does not say how much it has")),
         };

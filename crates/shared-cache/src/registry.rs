@@ -69,8 +69,8 @@ impl Storage for RegistryStorage {
     }
 
     fn documents(&self, is_wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Listed>, CacheError> {
-        let tags = self.repository.tags()?.into_iter().filter(|name| is_wanted(name));
-        Ok(tags.map(|name| Listed { name, age: None }).collect())
+        let tags = self.repository.tags(is_wanted)?;
+        Ok(tags.into_iter().map(|name| Listed { name, age: None }).collect())
     }
 
     fn has_blob(&self, blob: &Blob) -> Result<bool, CacheError> {
