@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lbuild_tests::{BaseImage, Run, Running, TestBed};
+use lbuild_tests::{BaseImage, Image, Run, Running, TestBed};
+use serde_json::{Value, json};
 
 /// Five steps that make layers, one of them of another stage. They leave six records: the copy from a
 /// stage is known by the stage, and by the files.
@@ -138,6 +139,63 @@ fn what_is_damaged_is_a_miss_with_one_warning_and_is_made_good() {
         let three = machine();
         let run = build(&three, &[from(&cache), format!("-o={}", output.display())]).success();
         assert_eq!(executed(&run), 0, "{what}: {run}, after {mended}");
+    }
+}
+
+/// The blob of a layer as a store's only record of one has it.
+fn blob_of_only_layer(bed: &TestBed) -> Value {
+    let records = files(&bed.store().join("layers"));
+    assert_eq!(records.len(), 1, "{records:?}");
+    let text = fs::read_to_string(&records[0]).unwrap();
+    let (_, body) = text.split_once('\n').unwrap();
+    serde_json::from_str::<Value>(body).unwrap()["blob"].take()
+}
+
+/// Changes what a record says of its layer; the second is a blob of the store that reads it.
+type Lie = fn(&mut Value, &Value);
+
+#[test]
+fn a_cache_that_lies_of_blobs_is_a_miss_and_does_an_image_that_is_here_no_harm() {
+    let one = machine();
+    let cache = one.folder().join("cache");
+    build(&one, &[to(&cache)]).success();
+    let good: Vec<(PathBuf, Value)> = records(&cache)
+        .into_iter()
+        .map(|record| (record.clone(), serde_json::from_slice(&fs::read(record).unwrap()).unwrap()))
+        .collect();
+    let lies: [(&str, Lie); 2] = [
+        ("the blob of an image that is here", |layer, blob| {
+            *layer =
+                json!({ "mediaType": blob["media_type"], "digest": blob["digest"], "size": blob["size"] });
+        }),
+        ("another length", |layer, _| layer["size"] = (layer["size"].as_u64().unwrap() + 1).into()),
+    ];
+    for (what, lie) in lies {
+        let two = machine();
+        let blob = blob_of_only_layer(&two);
+        for (record, manifest) in &good {
+            let mut manifest = manifest.clone();
+            manifest["layers"].as_array_mut().unwrap().iter_mut().for_each(|layer| lie(layer, &blob));
+            fs::write(record, manifest.to_string()).unwrap();
+        }
+        let base = two.image("base");
+        let archive = two.folder().join("app.tar");
+        let options = [from(&cache), format!("-o={}", archive.display())];
+        // The second finds what the first has made, and the lies of the cache no more.
+        for is_first in [true, false] {
+            let run = build(&two, &options).success();
+            assert_eq!(executed(&run) > 0, is_first, "{what}: {run}");
+            assert_eq!(run.stderr.contains("cannot be fetched"), is_first, "{what}: {run}");
+        }
+        let app = Image::read(&archive);
+        assert_eq!(app.diff_ids()[..1], base.diff_ids(), "{what}");
+        let layers = app.layers.iter().rev();
+        let file = |path: &str| {
+            let entry = layers.clone().flat_map(|layer| &layer.entries).find(|entry| entry.path == path);
+            &entry.unwrap_or_else(|| panic!("{what}: the image has no {path}")).content
+        };
+        assert_eq!(*file("w/result"), [&file("made")[..], b"content\n"].concat(), "{what}");
+        assert_eq!(two.image("base").id, base.id, "{what}");
     }
 }
 

@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lbuild_archive::Limits as ArchiveLimits;
-use lbuild_oci::{DiffId, Digest, MediaType, lock};
+use lbuild_oci::{DiffId, MediaType, lock};
 
 use crate::check::digest_of;
 use crate::error::OnPath;
@@ -47,7 +47,7 @@ impl Store {
         let _ = self.fetcher.set(fetcher);
     }
 
-    /// Whether a layer is here, and not only known.
+    /// Whether a layer is here, and not only known: somebody has seen that its blob holds it.
     ///
     /// # Errors
     /// [`StoreError::Io`].
@@ -97,17 +97,11 @@ impl Store {
         let layer = self.known_layer(diff_id)?;
         let is_told = !layer.sources.is_empty();
         if is_told || !self.is_here(&layer)? {
-            // Perhaps nobody has unpacked it yet, and whoever wrote a shared cache may have named another blob.
+            // Perhaps nobody has read it yet; and one that the disk damaged meanwhile can be had again.
             self.write_layer_tar(diff_id, &mut io::sink())?;
         }
         let blob = layer.blob.as_ref().ok_or(StoreError::UnknownLayer(*diff_id))?;
-        let file = self.open_layer_blob(&layer, blob)?;
-        let length = file.metadata().on("read", self.layout.blob(&blob.digest))?.len();
-        if is_told && length != blob.size {
-            let reason = format!("the blob is damaged: it has {length} bytes, expected {}", blob.size);
-            return Err(self.lose(&layer, reason.into()));
-        }
-        Ok(file)
+        self.open_layer_blob(&layer, blob)
     }
 
     /// Opens the blob of a layer that is here. Whoever finds it damaged may take it away meanwhile.
@@ -115,12 +109,24 @@ impl Store {
     /// # Errors
     /// [`StoreError::Lost`] for one that can be had elsewhere.
     pub(crate) fn open_layer_blob(&self, layer: &Layer, blob: &Blob) -> Result<File, StoreError> {
-        match self.open_blob(&blob.digest) {
+        let file = match self.open_blob(&blob.digest) {
             Err(error @ StoreError::UnknownBlob(_)) if !layer.sources.is_empty() => {
-                Err(StoreError::Lost { diff_id: layer.diff_id, source: error.into() })
+                return Err(StoreError::Lost { diff_id: layer.diff_id, source: error.into() });
             }
-            result => result,
+            result => result?,
+        };
+        let length = file.metadata().on("read", self.layout.blob(&blob.digest))?.len();
+        self.check_length(layer, blob, length)?;
+        Ok(file)
+    }
+
+    /// Forgets a layer that can be had elsewhere if its blob does not have the length that was said.
+    fn check_length(&self, layer: &Layer, blob: &Blob, length: u64) -> Result<(), StoreError> {
+        if layer.sources.is_empty() || length == blob.size {
+            return Ok(());
         }
+        let reason = format!("the blob is damaged: it has {length} bytes, expected {}", blob.size);
+        Err(self.lose(layer, reason.into()))
     }
 
     /// A layer whose bytes are here, fetched if they were not; not verified.
@@ -180,8 +186,8 @@ impl Store {
         StoreError::Lost { diff_id: layer.diff_id, source }
     }
 
-    /// Forgets a layer and its blob; but not a whole blob that came for another layer, whose place whoever told
-    /// of this one named.
+    /// Forgets a layer, and its blob if that is damaged: one that is whole may be another layer's, which
+    /// whoever told of this one named for it.
     fn forget_elsewhere(&self, layer: &Layer) -> Result<(), StoreError> {
         lock(&self.layers).remove(&layer.diff_id);
         lock(&self.pending).layers.remove(&layer.diff_id);
@@ -194,12 +200,10 @@ impl Store {
         let Some(blob) = &layer.blob else { return Ok(()) };
         let (staged, named) =
             (lock(&self.pending).blobs.get(&blob.digest).cloned(), self.layout.blob(&blob.digest));
-        if self.is_of_another(&blob.digest)? {
-            // In this order: a flush may give the staged one its name meanwhile.
-            for path in staged.iter().chain([&named]) {
-                if digest_of(path)? == Some(blob.digest) {
-                    return Ok(());
-                }
+        // In this order: a flush may give the staged one its name meanwhile.
+        for path in staged.iter().chain([&named]) {
+            if digest_of(path)? == Some(blob.digest) {
+                return Ok(());
             }
         }
         lock(&self.pending).blobs.remove(&blob.digest);
@@ -207,24 +211,6 @@ impl Store {
             remove_file(&staged)?;
         }
         remove_file(&named)
-    }
-
-    /// Whether a layer that can be had from nowhere else has this blob.
-    fn is_of_another(&self, blob: &Digest) -> Result<bool, StoreError> {
-        let has_it = |layer: &Layer| {
-            layer.sources.is_empty() && layer.blob.as_ref().is_some_and(|own| own.digest == *blob)
-        };
-        if lock(&self.pending).layers.values().any(has_it) {
-            return Ok(true);
-        }
-        let layers = self.layout.layers();
-        for entry in fs::read_dir(&layers).on("read", &layers)? {
-            let path = entry.on("read", &layers)?.path();
-            if self.read_json_record(&path)?.as_ref().is_some_and(has_it) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 }
 
@@ -247,13 +233,15 @@ impl Place<'_> {
             max_bytes: if layer.size == 0 { FOREIGN_BYTES } else { layer.size.min(FOREIGN_BYTES) },
             limits: ArchiveLimits { ratio: FOREIGN_RATIO, ..store.layer_limits() },
         };
-        let mut size = 0;
+        let (mut length, mut size) = (0, 0);
         store.fetch(layer, blob, &mut |reader| {
-            size = self.receive(reader, &incoming)?.size;
+            let received = self.receive(reader, &incoming)?;
+            (length, size) = (received.blob_size, received.size);
             Ok(())
         })?;
-        if layer.size == 0 {
-            store.learn_size(layer.clone(), size)?;
+        store.check_length(layer, blob, length)?;
+        if !layer.is_verified {
+            store.keep_verified(layer.clone(), size)?;
         }
         Ok(true)
     }

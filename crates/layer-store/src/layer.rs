@@ -41,6 +41,10 @@ pub struct Layer {
     /// [`Fetcher`](crate::Fetcher) understands it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<String>,
+    /// Whether the blob was seen to hold the layer. Of one that has sources that is only said until somebody
+    /// has read it; earlier versions did not keep it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_verified: bool,
     /// The snapshot that the tar is reproduced from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) snapshot: Option<ChainId>,
@@ -50,8 +54,16 @@ impl Layer {
     /// A layer that came from elsewhere as `blob`; `size` is the length of its uncompressed tar in
     /// bytes.
     pub fn imported(diff_id: DiffId, size: u64, blob: Blob) -> Self {
-        let blob = Some(blob);
-        Self { diff_id, size, entries: 0, blob, latest_mtime: None, sources: Vec::new(), snapshot: None }
+        Self {
+            diff_id,
+            size,
+            entries: 0,
+            blob: Some(blob),
+            latest_mtime: None,
+            sources: Vec::new(),
+            is_verified: false,
+            snapshot: None,
+        }
     }
 
     /// A layer whose `blob` is not here and can be fetched from `source`. What is said of it need not be
@@ -131,6 +143,11 @@ impl Store {
                 return Ok(());
             }
             if known.blob == layer.blob {
+                // What was seen stays true; who brings a layer without sources has read it.
+                layer.is_verified = known.is_verified || layer.sources.is_empty();
+                if known.is_verified {
+                    layer.size = known.size;
+                }
                 let more = known.sources.iter().filter(|source| !layer.sources.contains(source));
                 let more: Vec<String> = more.cloned().collect();
                 layer.sources.extend(more);
@@ -198,8 +215,8 @@ impl Store {
                 actual,
             });
         }
-        if layer.size == 0 && !layer.sources.is_empty() {
-            self.learn_size(layer, size)?;
+        if !layer.sources.is_empty() && !layer.is_verified {
+            self.keep_verified(layer, size)?;
         }
         Ok(size)
     }
@@ -224,11 +241,11 @@ impl Store {
         Ok(entries)
     }
 
-    /// Keeps the length of a tar that was not known before its layer was fetched, in bytes.
-    pub(crate) fn learn_size(&self, layer: Layer, size: u64) -> Result<(), StoreError> {
+    /// Keeps that a layer's blob, which is here, was seen to hold a tar of `size` bytes which is the layer.
+    pub(crate) fn keep_verified(&self, layer: Layer, size: u64) -> Result<(), StoreError> {
         self.hold([layer.diff_id.digest()])?;
         lock(&self.layers).remove(&layer.diff_id);
-        lock(&self.pending).layers.insert(layer.diff_id, Layer { size, ..layer });
+        lock(&self.pending).layers.insert(layer.diff_id, Layer { size, is_verified: true, ..layer });
         Ok(())
     }
 
@@ -245,13 +262,15 @@ impl Store {
         Ok(self.is_here(layer)? || layer.blob.is_some() && !layer.sources.is_empty())
     }
 
-    /// Whether the layer's tar can be had without fetching anything; what it is made of then stays.
+    /// Whether the layer's tar can be had without fetching anything; what it is made of then stays. A blob of
+    /// which is only said that it holds the layer may be another layer's.
     pub(crate) fn is_here(&self, layer: &Layer) -> Result<bool, StoreError> {
         match (&layer.blob, &layer.snapshot) {
             (Some(blob), _) => {
                 let looking = self.looking()?;
                 looking.hold(&blob.digest);
-                Ok(self.has_blob(&blob.digest))
+                let is_the_layer = layer.is_verified || layer.sources.is_empty();
+                Ok(is_the_layer && self.has_blob(&blob.digest))
             }
             (None, Some(snapshot)) => self.has_snapshot(snapshot),
             (None, None) => Ok(false),

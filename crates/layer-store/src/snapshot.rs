@@ -285,6 +285,7 @@ impl Store {
             blob: None,
             latest_mtime: options.latest_mtime,
             sources: Vec::new(),
+            is_verified: false,
             snapshot: Some(chain),
         };
         self.stage(&layers, workspace, &layer)?;

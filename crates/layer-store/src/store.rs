@@ -300,7 +300,6 @@ impl Store {
         let other: Option<Layer> = record::read_json(&path)?;
         // Another process's record fits the snapshot that it named.
         let is_whole = match &other {
-            Some(other) if other.size == 0 && layer.size > 0 => false,
             Some(other) => self.is_here(other)? || !self.is_here(&layer)? && *other == layer,
             None => false,
         };
