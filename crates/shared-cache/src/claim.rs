@@ -136,8 +136,14 @@ fn settling(own: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::io::{self, Read};
+    use std::sync::Barrier;
+
+    use lbuild_layer_store::Blob;
+
     use super::*;
-    use crate::Folder;
+    use crate::{Folder, Listed};
 
     #[test]
     fn a_step_is_claimed_once_and_taken_over_from_nobody() {
@@ -156,6 +162,71 @@ mod tests {
         assert_eq!(claim(&two), Claimed::Elsewhere, "it was renewed");
         lock(&two.others).get_mut(&key).unwrap().1 = long_ago;
         assert_eq!(claim(&two), Claimed::Here(Claim { key }));
+    }
+
+    /// One document of two machines, each of which looks, and puts, only when the other one does.
+    #[derive(Debug)]
+    struct Meeting {
+        together: Barrier,
+        document: Mutex<Option<Vec<u8>>>,
+    }
+
+    impl Storage for Meeting {
+        fn document(&self, _name: &str) -> Result<Option<Vec<u8>>, CacheError> {
+            let found = lock(&self.document).clone();
+            self.together.wait();
+            Ok(found)
+        }
+
+        fn put_document(&self, _name: &str, document: &[u8]) -> Result<(), CacheError> {
+            *lock(&self.document) = Some(document.to_vec());
+            self.together.wait();
+            Ok(())
+        }
+
+        fn remove_document(&self, _name: &str) -> Result<(), CacheError> {
+            Ok(())
+        }
+
+        fn documents(&self, _is_wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Listed>, CacheError> {
+            Ok(Vec::new())
+        }
+
+        fn has_blob(&self, _blob: &Blob) -> Result<bool, CacheError> {
+            Ok(false)
+        }
+
+        fn put_blob(&self, _blob: &Blob, _file: &File) -> Result<(), CacheError> {
+            Ok(())
+        }
+
+        fn blob(&self, _blob: &Blob) -> io::Result<Box<dyn Read>> {
+            Err(io::ErrorKind::NotFound.into())
+        }
+
+        fn sweep(&self, _age: Duration) -> Result<u64, CacheError> {
+            Ok(0)
+        }
+
+        fn source(&self) -> String {
+            String::new()
+        }
+    }
+
+    #[test]
+    fn of_two_machines_that_claim_at_the_same_moment_the_last_one_has_it() {
+        let storage = Meeting { together: Barrier::new(2), document: Mutex::default() };
+        let (namespace, key) = (Namespace::default(), Digest::of("key"));
+        let machines = [Claims::new(), Claims::new()];
+        let claim = |claims: &Claims| claims.claim(&storage, &namespace, &key).unwrap();
+        let claimed = std::thread::scope(|scope| {
+            let first = scope.spawn(|| claim(&machines[0]));
+            [claim(&machines[1]), first.join().unwrap()]
+        });
+        let document = document::read_claim(lock(&storage.document).as_deref().unwrap()).unwrap();
+        let last = usize::from(!document.starts_with(&machines[1].token));
+        assert_eq!(claimed[last], Claimed::Here(Claim { key }));
+        assert_eq!(claimed[1 - last], Claimed::Elsewhere);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use lbuild_tests::{FaultProxy, Registry, Run, Running};
+use lbuild_tests::{FaultProxy, Gate, Registry, Run, Running};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -221,47 +221,48 @@ fn steps_run(run: &Run) -> Vec<String> {
     finished.map(|event| texts[&event["step"].as_u64().unwrap()].to_string()).collect()
 }
 
-/// The short form of `cargo xtask scale`.
+/// The short form of `cargo xtask scale`, where the machines start in a certain order.
 #[test]
-fn machines_that_build_the_same_at_once_run_each_step_once_or_twice_and_a_new_one_none() {
-    const SERVICES: usize = 3;
-    let mut dockerfile = String::from(
-        "FROM base AS common\nRUN sleep 0.2; date +%s%N > /one\nRUN sleep 0.2; date +%s%N > /two\n",
-    );
-    for number in 0..SERVICES {
-        dockerfile += &format!("FROM common AS service-{number}\nRUN sleep 0.2; date +%s%N > /of-{number}\n");
+fn machines_that_build_the_same_at_once_run_each_step_once_and_a_new_one_none() {
+    const MACHINES: usize = 3;
+    let gate = Gate::new();
+    let mut dockerfile = format!("FROM base AS common\nRUN {}; date +%s%N > /one\n", gate.command());
+    for number in 0..MACHINES {
+        dockerfile += &format!("FROM common AS service-{number}\nRUN date +%s%N > /of-{number}\n");
     }
-    let machines: Vec<RegistryBed> = (0..4).map(|_| machine()).collect();
+    let machines: Vec<RegistryBed> = (0..=MACHINES).map(|_| machine()).collect();
     let registry = Registry::start(&machines[0].path("registry"));
     let proxy = FaultProxy::start(registry.address());
-    let build_all = |number: usize, options: &[String]| -> Vec<String> {
+    let start = |number: usize, service: usize, options: &[String]| {
         let bed = &machines[number];
         bed.bed.dockerfile(&dockerfile);
-        (0..SERVICES)
-            .flat_map(|service| {
-                let name = format!("service-{}", (service + number) % SERVICES);
-                let mut command =
-                    bed.command(["build", "--progress=rawjson", "--target", &name, "-t", &name]);
-                steps_run(&Run::of(command.args(options).arg(bed.bed.context())).success())
-            })
-            .collect()
+        let name = format!("service-{service}");
+        let mut command = bed.command(["build", "--progress=rawjson", "--network=host"]);
+        command.args(["--target", &name, "-t", &name]).args(options).arg(bed.bed.context());
+        Running::start(&mut command)
     };
-    let options = [from(proxy.address()), format!("{},claim=true", to(proxy.address()))];
-    let steps: Vec<String> = std::thread::scope(|scope| {
-        let (build_all, options) = (&build_all, &options);
-        let running: Vec<_> = (0..3).map(|number| scope.spawn(move || build_all(number, options))).collect();
-        running.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
-    });
-    let mut counts: BTreeMap<&String, usize> = BTreeMap::new();
-    steps.iter().for_each(|step| *counts.entry(step).or_default() += 1);
-    assert_eq!(counts.len(), 2 + SERVICES, "{counts:?}");
-    assert!(counts.values().all(|count| *count <= 2), "{counts:?}");
-    assert!(steps.len() <= 2 + SERVICES + 1, "{counts:?}");
 
-    proxy.seen();
-    assert_eq!(build_all(3, &[from(proxy.address()), "--frozen".into()]), [""; 0]);
-    assert_eq!(asked_for(&proxy), (2 + SERVICES, 0));
-    for service in 0..SERVICES {
+    let claims = [from(proxy.address()), format!("{},claim=true", to(proxy.address()))];
+    let mut running = vec![start(0, 0, &claims)];
+    let step = gate.reached();
+    running.extend((1..MACHINES).map(|number| start(number, number, &claims)));
+    for waiting in &mut running[1..] {
+        waiting.wait_until_it_says("another machine runs this step");
+    }
+    step.go_on();
+    let run = |running: Running| steps_run(&running.end().success());
+    let steps: Vec<usize> = running.into_iter().map(|running| run(running).len()).collect();
+    assert_eq!(steps, [2, 1, 1], "each its own service's, and the first one the common one");
+
+    let frozen = [from(proxy.address()), "--frozen".into()];
+    for number in 0..=MACHINES {
+        proxy.seen();
+        for service in 0..MACHINES {
+            assert_eq!(run(start(number, service, &frozen)), [""; 0]);
+        }
+    }
+    assert_eq!(asked_for(&proxy), (1 + MACHINES, 0), "by the new machine");
+    for service in 0..MACHINES {
         let name = format!("service-{service}");
         let ids = machines.iter().map(|bed| bed.bed.inspect(&name)["Id"].to_string());
         let ids: std::collections::BTreeSet<String> = ids.collect();
