@@ -192,7 +192,7 @@ pub fn copied_links_from_elsewhere(mode: Mode) {
         for from in ["named", "stage"] {
             scene.dockerfile(&format!(
                 "FROM base AS stage\nRUN ln -s {outside} /out && ln -s {outside}/victim /file\n\
-                 FROM base\nCOPY --from={from} {source} /c/\nRUN cat /c/* /c/*/*; true\n",
+                 FROM base\nCOPY --from={from} {source} /c/\nRUN grep -hsF 'sentinel<' /c/* /c/*/*; true\n",
                 outside = scene.outside_text()
             ));
             scene.tried(&["--build-context", &context]);
