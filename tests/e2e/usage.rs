@@ -73,6 +73,9 @@ fn a_missing_dockerfile_or_context_is_named() {
     let file = bed.context().join("folder/file");
     check(bed.lbuild(["build", file.to_str().unwrap()]), USAGE, &["folder/file is not a folder", "help: "]);
     check(bed.lbuild(["build", "file:///no/such/repository"]), FAILED, &["help: ", "without file://"]);
+    check(bed.lbuild(["biuld"]), FAILED, &["did you mean", "lbuild build"]);
+    let folder = bed.context().join("folder");
+    check(bed.build(["-f", folder.to_str().unwrap()]), FAILED, &["did you mean -f ", "folder/Dockerfile?"]);
     bed.file("Dockerfile/file", "");
     check(bed.build([""; 0]), FAILED, &["context/Dockerfile: it is no regular file", "help: "]);
 }
@@ -109,6 +112,28 @@ fn variables_without_a_value_are_as_good_as_not_set_and_wrong_ones_are_told() {
     let mut pull = bed.command(["pull", "127.0.0.1:1/app"]);
     let parts = ["LBUILD_REGISTRY_TIMEOUT", "soon", "seconds"];
     check(Run::of(pull.env("LBUILD_REGISTRY_TIMEOUT", "soon")), FAILED, &parts);
+}
+
+#[test]
+fn what_docker_build_takes_from_its_command_line_and_environment_is_taken() {
+    let bed = TestBed::with_base("FROM base\nRUN echo hello\n");
+    let context = bed.context().to_str().unwrap().to_owned();
+    let id = format!("{}\n", bed.inspect("base")["Id"].as_str().unwrap());
+    let quiet = |arguments: &[&str], variable: (&str, &str)| {
+        let run = Run::of(bed.command(arguments).arg(&context).env(variable.0, variable.1)).success();
+        assert_eq!((run.text().lines().count(), &run.stderr[..]), (1, ""), "{run}");
+        run.text()
+    };
+    let none = ("DOCKER_BUILDKIT", "0");
+    let built = quiet(&["build", "-q"], none);
+    assert_ne!(built, id);
+    assert_eq!(quiet(&["buildx", "build", "--progress=quiet", "--push=false", "--load=false"], none), built);
+    assert_eq!(quiet(&["build", "--quiet=true"], ("BUILDKIT_PROGRESS", "plain")), built);
+    assert_eq!(quiet(&["build"], ("BUILDKIT_PROGRESS", "quiet")), built);
+
+    let mut foreign = bed.build_command([""; 0]);
+    check(Run::of(foreign.env("DOCKER_DEFAULT_PLATFORM", "linux/s390x")), FAILED, &["linux/s390x", "help: "]);
+    check(bed.build(["--squash"]), USAGE, &["--squash", "help: ", "FROM scratch"]);
 }
 
 #[test]

@@ -135,7 +135,15 @@ impl TestBed {
         command.env("LBUILD_ROOT", &self.store).env("TMPDIR", &self.temporary);
         // No test asks a registry that it did not start.
         command.env("LBUILD_IMAGE_SOURCES", "store");
-        for variable in ["SOURCE_DATE_EPOCH", "DOCKER_HOST", "RUST_LOG", "NO_COLOR", "CLICOLOR_FORCE"] {
+        for variable in [
+            "SOURCE_DATE_EPOCH",
+            "DOCKER_HOST",
+            "DOCKER_DEFAULT_PLATFORM",
+            "BUILDKIT_PROGRESS",
+            "RUST_LOG",
+            "NO_COLOR",
+            "CLICOLOR_FORCE",
+        ] {
             command.env_remove(variable);
         }
         command

@@ -12,7 +12,7 @@ mod values;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use lbuild_layer_store::ArchiveLimits;
 use lbuild_oci::Reference;
 
@@ -319,7 +319,7 @@ pub struct PullArgs {
     #[arg(required = true, value_name = "NAME")]
     pub names: Vec<Reference>,
     /// Which image to take where there is one for several [default: this machine's]
-    #[arg(long, value_name = "OS/ARCH")]
+    #[arg(long, value_name = "OS/ARCH", env = "DOCKER_DEFAULT_PLATFORM", hide_env_values = true)]
     pub platform: Option<lbuild_oci::Platform>,
     /// Fetch layers that the registry does not have from where the manifest says
     #[arg(long)]
@@ -438,28 +438,78 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
 }
 
 /// Inserts `build` where the command line names no command: `lbuild -t x .` is `lbuild build -t x .`.
-/// Whoever says nothing at all gets help.
+/// Whoever says nothing at all gets help. What Docker says is understood: `buildx build`, and switches with a value.
 fn with_default_command(mut args: Vec<OsString>) -> Vec<OsString> {
     let commands = Cli::command();
-    let is_command = |word: &OsStr| {
-        commands
-            .get_subcommands()
-            .any(|command| word == command.get_name() || command.get_all_aliases().any(|alias| word == alias))
-    };
+    let find =
+        |word: &OsStr| commands.get_subcommands().find(|command| names(command).any(|name| word == name));
+    // The options of every command may stand before it, their value in a word of its own or not.
     let mut at = 1;
-    while let Some(arg) = args.get(at) {
-        match (global_words(&commands, arg), arg.to_str()) {
-            (Some(words), _) => at += words,
-            (None, Some("-h" | "--help" | "-V" | "--version")) => return args,
-            _ if is_command(arg) => return args,
-            _ => {
-                args.insert(at, "build".into());
-                return args;
+    while let Some(words) = args.get(at).and_then(|arg| global_words(&commands, arg)) {
+        at += words;
+    }
+    match args.get(at).map(OsString::as_os_str) {
+        None => args.push("--help".into()),
+        Some(word) if ["-h", "--help", "-V", "--version"].iter().any(|option| word == *option) => {
+            return args;
+        }
+        Some(word) if find(word).is_some() => {}
+        Some(word) if is_group(word) && args.get(at + 1).is_some_and(|word| word == "build") => {
+            args.remove(at);
+        }
+        Some(_) => args.insert(at, "build".into()),
+    }
+    match args.get(at).and_then(|word| find(word)) {
+        Some(build) if build.get_name() == "build" => without_switch_values(build, args),
+        _ => args,
+    }
+}
+
+fn names(command: &clap::Command) -> impl Iterator<Item = &str> {
+    std::iter::once(command.get_name()).chain(command.get_all_aliases())
+}
+
+/// Whether Docker has a `build` below this command.
+fn is_group(word: &OsStr) -> bool {
+    ["buildx", "builder", "image"].iter().any(|group| word == *group)
+}
+
+/// `args` of `build` where switches have no values: `--push=true` is `--push`, and `--push=false` takes it back.
+fn without_switch_values(build: &clap::Command, args: Vec<OsString>) -> Vec<OsString> {
+    let mut kept = Vec::new();
+    let mut args = args.into_iter();
+    for arg in args.by_ref() {
+        match switch_value(build, &arg) {
+            Some((switch, true)) => kept.push(switch.into()),
+            Some((switch, false)) => kept.retain(|word| word != switch),
+            None if arg == "--" => {
+                kept.push(arg);
+                break;
             }
+            None => kept.push(arg),
         }
     }
-    args.push("--help".into());
-    args
+    kept.extend(args);
+    kept
+}
+
+/// The switch and the value of a word such as `--push=true`, as Go's `strconv.ParseBool` reads it.
+fn switch_value<'a>(build: &clap::Command, word: &'a OsStr) -> Option<(&'a str, bool)> {
+    let (switch, value) = word.to_str()?.split_once('=')?;
+    let name = switch.strip_prefix("--")?;
+    let mut switches = build.get_arguments().filter(|arg| matches!(arg.get_action(), ArgAction::SetTrue));
+    let value = match value {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => true,
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => false,
+        _ => return None,
+    };
+    switches.any(|arg| arg.get_long() == Some(name)).then_some((switch, value))
+}
+
+/// The command that is written almost like `word`, if there is one.
+pub fn similar_command(word: &str) -> Option<String> {
+    let commands = Cli::command();
+    lbuild_parser::similar(word, commands.get_subcommands().flat_map(names)).map(str::to_owned)
 }
 
 /// How many words an option of every command takes, which may stand before the command: one where its value
@@ -519,8 +569,25 @@ mod tests {
             ("lbuild --help", "lbuild --help"),
             ("lbuild --version", "lbuild --version"),
             ("lbuild -t x --help", "lbuild build -t x --help"),
+            ("lbuild buildx build -t x .", "lbuild build -t x ."),
+            ("lbuild --root /s image build .", "lbuild --root /s build ."),
+            ("lbuild buildx", "lbuild build buildx"),
             ("lbuild", "lbuild --help"),
             ("lbuild --root /s", "lbuild --root /s --help"),
+        ] {
+            assert_eq!(completed(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn switches_of_a_build_may_have_values_as_with_docker() {
+        for (line, expected) in [
+            ("lbuild --push=true --no-cache=1 .", "lbuild build --push --no-cache ."),
+            ("lbuild build --load=false --push --push=False .", "lbuild build ."),
+            ("lbuild b --push=false --push .", "lbuild b --push ."),
+            ("lbuild build --push=maybe --pull=false .", "lbuild build --push=maybe --pull=false ."),
+            ("lbuild build --rm=false -- --push=true", "lbuild build --rm=false -- --push=true"),
+            ("lbuild images --quiet=true", "lbuild images --quiet=true"),
         ] {
             assert_eq!(completed(line), expected, "{line}");
         }

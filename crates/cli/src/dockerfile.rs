@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use lbuild_build_context::remote::Remote;
 
+use crate::args;
 use crate::exit::Exit;
 use crate::failure::{self, Failure};
 
@@ -43,7 +44,9 @@ pub fn read(file: Option<&Path>, context: &Path) -> Result<Dockerfile, Failure> 
         Some(file) if is_stdin(file) => read_stdin(),
         Some(file) => read_file(file).map_err(|failure| {
             let inside = context.join(file);
-            if !file.exists() && inside.exists() {
+            if file.is_dir() {
+                failure.help(format!("it is a folder: did you mean -f {}?", file.join(NAMES[0]).display()))
+            } else if !file.exists() && inside.exists() {
                 failure.help(format!("-f is relative to this folder: did you mean -f {}?", inside.display()))
             } else {
                 failure
@@ -97,7 +100,12 @@ pub fn context_path(context: &Path) -> Result<ContextPath, Failure> {
             Err(if is_file_url {
                 failure.help("a repository of this machine is given as its folder, without file://")
             } else if is_word {
-                failure.help("it is neither a folder nor a command; `lbuild --help` lists the commands")
+                failure.help(match context.to_str().and_then(args::similar_command) {
+                    Some(command) => format!("it is no folder; did you mean the command `lbuild {command}`?"),
+                    None => {
+                        "it is neither a folder nor a command; `lbuild --help` lists the commands".to_owned()
+                    }
+                })
             } else {
                 failure
             })

@@ -29,4 +29,5 @@ pub use dockerfile::{Directives, Dockerfile, Stage, Step, Word};
 pub use instruction::*;
 pub use parse::{dump, parse, parse_onbuild, parse_with};
 pub use span::Span;
+pub use suggest::similar;
 pub use text::text;

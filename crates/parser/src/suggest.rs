@@ -5,7 +5,7 @@ const MAX_DISTANCE: usize = 2;
 
 /// The first of the most similar `options`, if any is similar to `word`; none if `word` is one of
 /// them, since then it is something else that is wrong.
-pub(crate) fn similar<'a>(word: &str, options: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn similar<'a>(word: &str, options: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let mut best = None;
     let mut best_distance = MAX_DISTANCE + 1;
     for option in options {

@@ -63,7 +63,13 @@ pub struct BuildArgs {
     #[arg(long)]
     check: bool,
     /// The platform to build for, or several, whose images an index ties together [default: this machine's]
-    #[arg(long = "platform", value_name = "OS/ARCH", value_delimiter = ',')]
+    #[arg(
+        long = "platform",
+        value_name = "OS/ARCH",
+        value_delimiter = ',',
+        env = "DOCKER_DEFAULT_PLATFORM",
+        hide_env_values = true
+    )]
     pub platforms: Vec<Platform>,
     /// Another source for COPY --from and FROM: a folder, an image, oci-layout://FOLDER[:TAG], a URL or a
     /// git repository
@@ -146,7 +152,15 @@ pub struct BuildArgs {
     #[arg(long, help_heading = "Result", value_enum, value_name = "ACTION")]
     pub on_failure: Option<OnFailure>,
     /// How progress is shown on standard error
-    #[arg(long, help_heading = "Result", value_enum, value_name = "STYLE", default_value = "auto")]
+    #[arg(
+        long,
+        help_heading = "Result",
+        value_enum,
+        value_name = "STYLE",
+        default_value = "auto",
+        env = "BUILDKIT_PROGRESS",
+        hide_env_values = true
+    )]
     pub progress: ProgressStyle,
 
     /// The network of RUN: default, none, host; pasta or slirp4netns for one of its own
@@ -247,7 +261,7 @@ pub enum ProgressStyle {
     Plain,
     /// One JSON object a line
     Rawjson,
-    /// Nothing
+    /// Nothing but the image's id, as -q
     #[value(alias = "none")]
     Quiet,
 }
@@ -275,6 +289,10 @@ pub struct Ignored {
 
     #[arg(short = 'D', long, hide = true)]
     debug: bool,
+
+    /// Refused, with what to do instead.
+    #[arg(long, hide = true)]
+    pub squash: bool,
 
     // These ask for something that the build will not have.
     #[arg(long, hide = true)]

@@ -97,7 +97,7 @@ pub struct Annotation {
     /// The value.
     pub value: String,
     /// What has it.
-    pub target: AnnotationTarget,
+    pub targets: Vec<AnnotationTarget>,
 }
 
 /// What is annotated.
@@ -109,7 +109,8 @@ pub enum AnnotationTarget {
     Index,
 }
 
-/// Reads `[manifest[PLATFORM]:]KEY=VALUE` or `index:KEY=VALUE`. Docker annotates descriptors too.
+/// Reads `[manifest[PLATFORM]:]KEY=VALUE`, `index:KEY=VALUE` or `manifest,index:KEY=VALUE`. Docker annotates
+/// descriptors too.
 pub fn annotation(text: &str) -> Result<Annotation, String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     let (kinds, key) = match name.split_once(':') {
@@ -119,18 +120,23 @@ pub fn annotation(text: &str) -> Result<Annotation, String> {
     if key.is_empty() {
         return Err("the name is missing: expected NAME=VALUE".to_owned());
     }
-    let (kind, platform) = match kinds.split_once('[') {
+    let targets = kinds.split(',').map(annotation_target).collect::<Result<_, _>>()?;
+    Ok(Annotation { key: key.to_owned(), value: value.to_owned(), targets })
+}
+
+/// Reads `manifest`, `manifest[PLATFORM]` or `index`.
+fn annotation_target(text: &str) -> Result<AnnotationTarget, String> {
+    let (kind, platform) = match text.split_once('[') {
         Some((kind, rest)) => (kind, Some(rest.strip_suffix(']').ok_or("a ] is missing")?)),
-        None => (kinds, None),
+        None => (text, None),
     };
     let platform = platform.map(str::parse).transpose().map_err(|error: PlatformError| error.to_string())?;
-    let target = match (kind, platform) {
-        ("manifest", platform) => AnnotationTarget::Manifest(platform),
-        ("index", None) => AnnotationTarget::Index,
-        ("index", Some(_)) => return Err("an index is for all platforms".to_owned()),
-        _ => return Err(format!("only manifests and the index can be annotated here, not {kind:?}")),
-    };
-    Ok(Annotation { key: key.to_owned(), value: value.to_owned(), target })
+    match (kind, platform) {
+        ("manifest", platform) => Ok(AnnotationTarget::Manifest(platform)),
+        ("index", None) => Ok(AnnotationTarget::Index),
+        ("index", Some(_)) => Err("an index is for all platforms".to_owned()),
+        _ => Err(format!("only manifests and the index can be annotated here, not {kind:?}")),
+    }
 }
 
 /// Whether `text` says what is annotated, and is not the first part of a key.
@@ -326,16 +332,20 @@ mod tests {
 
     #[test]
     fn annotations_are_the_manifests_or_the_indexs() {
-        let on = |key: &str, target| Ok(Annotation { key: key.to_owned(), value: "v=w".to_owned(), target });
-        let annotation_of = |key: &str| on(key, AnnotationTarget::Manifest(None));
+        let on = |key: &str, targets: &[AnnotationTarget]| {
+            Ok(Annotation { key: key.to_owned(), value: "v=w".to_owned(), targets: targets.to_vec() })
+        };
+        let manifests = || AnnotationTarget::Manifest(None);
+        let annotation_of = |key: &str| on(key, &[manifests()]);
         let arm = AnnotationTarget::Manifest(Some("linux/arm64".parse().unwrap()));
         for (text, expected) in [
             ("a=v=w", annotation_of("a")),
             ("manifest:a=v=w", annotation_of("a")),
-            ("manifest[linux/arm64]:a=v=w", on("a", arm)),
+            ("manifest[linux/arm64]:a=v=w", on("a", &[arm])),
             ("manifest[linux/arm64:a=v=w", Err("a ] is missing".to_owned())),
             ("org.example:a=v=w", annotation_of("org.example:a")),
-            ("index:a=v=w", on("a", AnnotationTarget::Index)),
+            ("index:a=v=w", on("a", &[AnnotationTarget::Index])),
+            ("manifest,index:a=v=w", on("a", &[manifests(), AnnotationTarget::Index])),
             ("index[linux/arm64]:a=b", Err("an index is for all platforms".to_owned())),
             (
                 "manifest-descriptor:a=b",

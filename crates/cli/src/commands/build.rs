@@ -55,6 +55,12 @@ pub fn run(global: &GlobalArgs, args: BuildArgs) -> Result<(), Failure> {
 }
 
 fn build(global: &GlobalArgs, mut args: BuildArgs, timings: &Timings) -> Result<(), Failure> {
+    if args.ignored.squash {
+        return Err(Failure::usage("--squash is not there").help(
+            "for an image of one layer, end the Dockerfile with a stage FROM scratch that has COPY --from=STAGE / /",
+        ));
+    }
+    args.quiet |= args.progress == ProgressStyle::Quiet;
     if args.load {
         args.outputs.push(Output::new(Form::Load, Destination::None));
     }

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 pub fn settle(args: &mut BuildArgs) {
     let mut seen = BTreeSet::new();
     args.platforms.retain(|platform| seen.insert(platform.clone()));
-    for annotation in args.annotations.iter().filter(|one| one.target == AnnotationTarget::Index) {
+    for annotation in args.annotations.iter().filter(|one| one.targets.contains(&AnnotationTarget::Index)) {
         for output in &mut args.outputs {
             output.index_annotations.insert(annotation.key.clone(), annotation.value.clone());
         }

@@ -55,7 +55,7 @@ pub fn check(args: &BuildArgs) -> Result<(), Failure> {
             return Err(Failure::usage("what is pushed needs a name: give one with -t"));
         }
     }
-    let of_index = args.annotations.iter().any(|one| one.target == AnnotationTarget::Index);
+    let of_index = args.annotations.iter().any(|one| one.targets.contains(&AnnotationTarget::Index));
     if of_index && args.platforms.len() < 2 {
         return Err(Failure::usage("--annotation index: needs several platforms: one image has no index"));
     }
@@ -162,13 +162,14 @@ impl Delivery<'_> {
         }
         for BuildOutcome { image, .. } in &mut self.outcomes {
             for annotation in &self.args.annotations {
-                match &annotation.target {
-                    AnnotationTarget::Manifest(platform)
-                        if platform.as_ref().is_none_or(|platform| *platform == image.platform) =>
-                    {
-                        image.annotations.insert(annotation.key.clone(), annotation.value.clone());
+                let has_it = annotation.targets.iter().any(|target| match target {
+                    AnnotationTarget::Manifest(platform) => {
+                        platform.as_ref().is_none_or(|platform| *platform == image.platform)
                     }
-                    _ => {}
+                    AnnotationTarget::Index => false,
+                });
+                if has_it {
+                    image.annotations.insert(annotation.key.clone(), annotation.value.clone());
                 }
             }
             let (_, config) = self.store.image_config(&image.id)?;
