@@ -19,9 +19,14 @@ pub struct GitServer {
 impl GitServer {
     /// Serves each repository in `folder`.
     pub fn start(folder: &Path) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let config = folder.join("gitconfig");
         fs::write(&config, "[safe]\ndirectory = *\n").unwrap();
+        // Another process may take the port before the daemon does.
+        (0..5).find_map(|_| Self::try_start(folder, &config)).expect("git daemon does not listen")
+    }
+
+    fn try_start(folder: &Path, config: &Path) -> Option<Self> {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let daemon = Command::new("git")
             .args(["daemon", "--listen=127.0.0.1", &format!("--port={port}"), "--export-all", "--reuseaddr"])
             .arg(format!("--base-path={}", folder.display()))
@@ -32,12 +37,16 @@ impl GitServer {
             .process_group(0)
             .spawn()
             .unwrap();
+        let mut server = Self { daemon, port };
         let limit = Instant::now() + Duration::from_secs(30);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        while server.daemon.try_wait().unwrap().is_none() {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return Some(server);
+            }
             assert!(Instant::now() < limit, "git daemon does not listen");
             std::thread::sleep(Duration::from_millis(10));
         }
-        Self { daemon, port }
+        None
     }
 
     /// Where the repository `name` is.
@@ -49,7 +58,9 @@ impl GitServer {
 impl Drop for GitServer {
     fn drop(&mut self) {
         // `git` runs the daemon as another process of its group.
-        kill_process_group(Pid::from_child(&self.daemon), Signal::KILL).unwrap();
+        if self.daemon.try_wait().unwrap().is_none() {
+            kill_process_group(Pid::from_child(&self.daemon), Signal::KILL).unwrap();
+        }
         self.daemon.wait().unwrap();
     }
 }

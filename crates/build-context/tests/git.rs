@@ -18,31 +18,50 @@ const TIME: i64 = 1_600_000_000;
 /// Repositories, and a daemon that serves them.
 struct Bed {
     folder: tempfile::TempDir,
-    daemon: Child,
-    port: u16,
+    daemon: Daemon,
     access: GitAccess,
 }
 
-impl Bed {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+/// A server of the repositories in a folder.
+struct Daemon {
+    process: Child,
+    port: u16,
+}
+
+impl Daemon {
+    /// `None` if the port is another's.
+    fn try_start(folder: &Path) -> Option<Self> {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let daemon = Command::new("git")
+        let process = Command::new("git")
             .args(["daemon", "--listen=127.0.0.1", &format!("--port={port}"), "--export-all", "--reuseaddr"])
-            .arg(format!("--base-path={}", folder.path().display()))
-            .env("GIT_CONFIG_GLOBAL", folder.path().join("config"))
+            .arg(format!("--base-path={}", folder.display()))
+            .env("GIT_CONFIG_GLOBAL", folder.join("config"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()
             .unwrap();
-        fs::write(folder.path().join("config"), "[safe]\ndirectory = *\n").unwrap();
+        let mut daemon = Self { process, port };
         let limit = Instant::now() + Duration::from_secs(30);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        while daemon.process.try_wait().unwrap().is_none() {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return Some(daemon);
+            }
             assert!(Instant::now() < limit, "git daemon does not listen");
             std::thread::sleep(Duration::from_millis(10));
         }
-        Self { folder, daemon, port, access: GitAccess::default() }
+        None
+    }
+}
+
+impl Bed {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("config"), "[safe]\ndirectory = *\n").unwrap();
+        // Another process may take the port before the daemon does.
+        let daemon = (0..5).find_map(|_| Daemon::try_start(folder.path()));
+        let daemon = daemon.expect("git daemon does not listen");
+        Self { folder, daemon, access: GitAccess::default() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -50,7 +69,7 @@ impl Bed {
     }
 
     fn url(&self, name: &str) -> String {
-        format!("git://127.0.0.1:{}/{name}", self.port)
+        format!("git://127.0.0.1:{}/{name}", self.daemon.port)
     }
 
     /// Runs git in a repository, which is made if need be; returns what it says.
@@ -106,11 +125,13 @@ impl Bed {
     }
 }
 
-impl Drop for Bed {
+impl Drop for Daemon {
     fn drop(&mut self) {
         // `git` runs the daemon as another process of its group.
-        kill_process_group(Pid::from_child(&self.daemon), Signal::KILL).unwrap();
-        self.daemon.wait().unwrap();
+        if self.process.try_wait().unwrap().is_none() {
+            kill_process_group(Pid::from_child(&self.process), Signal::KILL).unwrap();
+        }
+        self.process.wait().unwrap();
     }
 }
 
