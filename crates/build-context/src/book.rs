@@ -2,11 +2,11 @@
 //!
 //! The file is only a shortcut: one that is damaged counts as empty, and of two processes that save at once
 //! one may lose what it learned. It is read when something is looked for first. A record takes 50 bytes, in
-//! memory as in the file, so that a million take 50 MB.
+//! memory as in the file, so that a million take 50 MB, and no more are held than are kept.
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -28,6 +28,9 @@ const REFINEMENTS: usize = 2;
 
 /// New records that are kept apart before they are sorted in.
 const MAX_RECENT: usize = 16_000;
+
+/// Records of another process's file that are in memory at a time: 6.5 MB.
+const TAKEN_OVER: usize = 1 << 17;
 
 /// As many lookups are worth a thread.
 const LOOKUPS: usize = 1024;
@@ -113,7 +116,7 @@ impl Book {
         state.recent.insert(key, Known { digest, day: state.today });
         state.has_changed = true;
         if state.recent.len() >= MAX_RECENT {
-            state.settle();
+            state.settle(self.capacity);
         }
     }
 
@@ -127,14 +130,14 @@ impl Book {
         if !state.has_changed {
             return Ok(());
         }
-        state.settle();
+        state.settle(self.capacity);
         let others = File::open(path).and_then(|file| Ok((identity(&file)?, file)));
         if let Ok((identity, file)) = others
             && state.read_from != Some(identity)
         {
-            state.take_over(file, self.capacity);
+            // What cannot be read is as good as nothing.
+            let _ = state.take_over(file, self.capacity);
         }
-        state.known.forget_oldest(self.capacity);
         aside::write_with(path, |file| state.known.write(file))?;
         state.read_from = File::open(path).and_then(|file| identity(&file)).ok();
         state.has_changed = false;
@@ -196,46 +199,36 @@ impl State {
     }
 
     /// Sorts the recent records in.
-    fn settle(&mut self) {
-        self.known.add(self.recent.drain().map(|(key, known)| encode(&key, &known)));
+    fn settle(&mut self, capacity: usize) {
+        self.known.add(self.recent.drain().map(|(key, known)| encode(&key, &known)), capacity);
     }
 
     /// Adds the records of a file that another process wrote, unless they are known better.
-    fn take_over(&mut self, file: File, capacity: usize) {
-        if let Ok(others) = Records::read(file, capacity) {
-            let known = &mut self.known;
-            let keys: Vec<_> = others.all.iter().map(key_of).collect();
-            let found = known.find_all(&keys);
-            let others = others.all.into_iter().zip(found).filter(|(_, found)| found.is_none());
-            let unknown: Vec<_> = others.map(|(record, _)| record).collect();
-            self.known.add(unknown.into_iter());
+    fn take_over(&mut self, mut file: File, capacity: usize) -> io::Result<()> {
+        let mut left = check(&mut file, capacity)?;
+        file.seek(SeekFrom::Start(MAGIC.len() as u64))?;
+        while left > 0 {
+            let mut others = vec![[0; RECORD_BYTES]; left.min(TAKEN_OVER)];
+            file.read_exact(others.as_flattened_mut())?;
+            left -= others.len();
+            let keys: Vec<_> = others.iter().map(key_of).collect();
+            let mut found = self.known.find_all(&keys).into_iter();
+            others.retain(|_| found.next().flatten().is_none());
+            self.known.add(others.into_iter(), capacity);
         }
+        Ok(())
     }
 }
 
 impl Records {
     /// Reads a file that [`Book::save`] wrote.
     fn read(mut file: File, capacity: usize) -> io::Result<Self> {
-        let invalid = || io::Error::from(io::ErrorKind::InvalidData);
-        let length = usize::try_from(file.metadata()?.len()).map_err(|_| invalid())?;
-        let frame = MAGIC.len() + DIGEST_BYTES;
-        let length = length.checked_sub(frame).filter(|length| length.is_multiple_of(RECORD_BYTES));
-        let count = length.ok_or_else(invalid)? / RECORD_BYTES;
-        let mut magic = [0; MAGIC.len()];
-        file.read_exact(&mut magic)?;
-        if magic != MAGIC || count > capacity {
-            return Err(invalid());
-        }
-        let mut all = vec![[0; RECORD_BYTES]; count];
+        let mut all = vec![[0; RECORD_BYTES]; begin(&mut file, capacity)?];
         file.read_exact(all.as_flattened_mut())?;
-        let mut digest = [0; DIGEST_BYTES];
-        file.read_exact(&mut digest)?;
         let mut hasher = Hasher::new();
         hasher.update(MAGIC);
         hasher.update(all.as_flattened());
-        if hasher.finish().as_bytes() != &digest {
-            return Err(invalid());
-        }
+        end(&mut file, hasher)?;
         Ok(Self { all })
     }
 
@@ -287,12 +280,17 @@ impl Records {
         Some(low + found)
     }
 
-    /// Adds records.
-    fn add(&mut self, records: impl ExactSizeIterator<Item = [u8; RECORD_BYTES]>) {
-        self.all.reserve_exact(records.len());
+    /// Adds records, and forgets those used longest ago if there are then more than `capacity`.
+    fn add(&mut self, records: impl ExactSizeIterator<Item = [u8; RECORD_BYTES]>, capacity: usize) {
+        let count = self.all.len() + records.len();
+        // A large vector that grows leaves the places where it was behind, which the allocator keeps. Room for
+        // all that there may be takes no memory until something is written there.
+        let room = if count > MAX_RECENT { count.max(capacity + MAX_RECENT) } else { count };
+        self.all.reserve_exact(room - self.all.len());
         self.all.extend(records);
         self.all.sort_unstable();
         self.all.dedup_by_key(|record| key_of(record));
+        self.forget_oldest(capacity);
     }
 
     /// Forgets those used longest ago, if there are too many.
@@ -310,6 +308,41 @@ impl Records {
             !is_forgotten
         });
     }
+}
+
+/// Reads a file up to its records, and returns how many there are.
+fn begin(file: &mut File, capacity: usize) -> io::Result<usize> {
+    let length = usize::try_from(file.metadata()?.len()).map_err(|_| invalid())?;
+    let frame = MAGIC.len() + DIGEST_BYTES;
+    let length = length.checked_sub(frame).filter(|length| length.is_multiple_of(RECORD_BYTES));
+    let count = length.ok_or_else(invalid)? / RECORD_BYTES;
+    let mut magic = [0; MAGIC.len()];
+    file.read_exact(&mut magic)?;
+    if magic != MAGIC || count > capacity {
+        return Err(invalid());
+    }
+    Ok(count)
+}
+
+/// Reads the end of a file, which is the digest of what is before it.
+fn end(file: &mut File, hasher: Hasher) -> io::Result<()> {
+    let mut digest = [0; DIGEST_BYTES];
+    file.read_exact(&mut digest)?;
+    if hasher.finish().as_bytes() == &digest { Ok(()) } else { Err(invalid()) }
+}
+
+/// Reads a whole file to verify it, and returns how many records it has.
+fn check(file: &mut File, capacity: usize) -> io::Result<usize> {
+    let count = begin(file, capacity)?;
+    let mut hasher = Hasher::new();
+    hasher.update(MAGIC);
+    io::copy(&mut Read::by_ref(file).take((count * RECORD_BYTES) as u64), &mut hasher)?;
+    end(file, hasher)?;
+    Ok(count)
+}
+
+fn invalid() -> io::Error {
+    io::ErrorKind::InvalidData.into()
 }
 
 /// The beginning of a digest, or of a record.
@@ -373,7 +406,7 @@ mod tests {
     fn every_record_is_found_and_no_other() {
         for count in [0, 1, 2, 17, 5000] {
             let mut records = Records::default();
-            records.add((0..count).map(|number| record(number, 1)).collect::<Vec<_>>().into_iter());
+            records.add((0..count).map(|number| record(number, 1)).collect::<Vec<_>>().into_iter(), 5000);
             let all: Vec<_> = (0..count).map(|number| record(number, 1)).collect();
             assert_eq!(found(&records, &all), all.iter().copied().map(Some).collect::<Vec<_>>(), "{count}");
             let others = [key_of(&record(count, 1)), [0; KEY_BYTES], [0xff; KEY_BYTES]];
@@ -390,7 +423,7 @@ mod tests {
             encode(&key, &Known { digest: Digest::of([last]), day: 1 })
         };
         let all: Vec<_> = (0..=255).map(same).collect();
-        records.add(all.clone().into_iter());
+        records.add(all.clone().into_iter(), all.len());
         assert_eq!(found(&records, &all), all.into_iter().map(Some).collect::<Vec<_>>());
     }
 
@@ -406,9 +439,56 @@ mod tests {
         let count = capacity as u64 + 2;
         let mut records = Records::default();
         let day = |number| if number < 3 { 1 } else { 2 };
-        records.add((0..count).map(|number| record(number, day(number))).collect::<Vec<_>>().into_iter());
-        records.forget_oldest(capacity);
+        let all: Vec<_> = (0..count).map(|number| record(number, day(number))).collect();
+        records.add(all.into_iter(), capacity);
         assert_eq!(records.all.len(), capacity);
         assert_eq!(records.all.iter().filter(|record| decode(record).day == 1).count(), 1);
+    }
+
+    /// A book with the records of these numbers, sorted in.
+    fn book(path: &std::path::Path, numbers: std::ops::Range<u64>) -> Book {
+        let book = Book::new(Some(path.to_owned()), 3 * TAKEN_OVER);
+        let all: Vec<_> = numbers.map(|number| record(number, 1)).collect();
+        book.state().known.add(all.into_iter(), book.capacity);
+        book.state().has_changed = true;
+        book
+    }
+
+    #[test]
+    fn no_more_are_held_than_are_kept() {
+        let book = Book::new(None, 1000);
+        for number in 0..2 * MAX_RECENT as u64 {
+            let digest = Digest::of(number.to_le_bytes());
+            book.insert(key_of(digest.as_bytes()), digest);
+        }
+        let state = book.state();
+        assert_eq!((state.known.all.len(), state.recent.len()), (1000, 0));
+    }
+
+    #[test]
+    fn what_others_wrote_meanwhile_is_taken_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("book");
+        let (first, second) = (2, TAKEN_OVER as u64 + 5);
+        let (mine, other) = (book(&path, 0..first + 1), book(&path, first..second));
+        other.save().unwrap();
+        mine.save().unwrap();
+        let saved = Records::read(File::open(&path).unwrap(), mine.capacity).unwrap();
+        let mut expected: Vec<_> = (0..second).map(|number| record(number, 1)).collect();
+        expected.sort_unstable();
+        assert_eq!(saved.all, expected);
+    }
+
+    #[test]
+    fn of_a_file_that_is_not_whole_nothing_is_taken_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("book");
+        let (mine, other) = (book(&path, 0..2), book(&path, 2..4));
+        other.save().unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[MAGIC.len() + 7] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        mine.save().unwrap();
+        assert_eq!(Records::read(File::open(&path).unwrap(), 4).unwrap().all.len(), 2);
     }
 }

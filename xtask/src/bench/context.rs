@@ -20,7 +20,7 @@ const FILES_A_DIRECTORY: usize = 100;
 const TURNS: usize = 9;
 
 /// What a build may take at most, in bytes: whatever the sizes are.
-const MAX_PEAK: u64 = 128_000_000;
+const MAX_PEAK: u64 = 100_000_000;
 
 /// How large a context is that a build's memory is measured on.
 const MANY_FILES: usize = 1_000_000;
