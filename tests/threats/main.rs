@@ -16,7 +16,9 @@ mod binds;
 mod bombs;
 mod cache_keys;
 mod cache_mounts;
+mod chroot;
 mod contexts;
+mod docker_sockets;
 mod frontends;
 mod git;
 mod growth;
@@ -135,6 +137,10 @@ fn rows() -> Vec<Row> {
         "a registry that wants credentials, or lies", "CVE-2020-15157, CVE-2024-3727, CVE-2026-12566", Applies =>
             registries: an_honest_registry_is_believed redirects_to_another_host foreign_urls realms_of_tokens
                 digests_that_lie answers_that_cost_too_much;
+        "a Docker that lies", "", Applies =>
+            docker_sockets: answers_without_an_end archives_that_lie lists_of_images;
+        "ways out of a chroot", "", No("only root, and whoever is root of a container, can chroot") =>
+            chroot: a_cache_that_becomes_a_link a_cache_that_is_a_link steps_that_meet;
         "credentials in what a build tells and keeps", "CVE-2025-0495", Applies =>
             secrets: a_secret_is_nowhere_but_in_its_step a_failure_does_not_tell_it a_step_that_writes_it_down
                 proxies_with_a_password urls_with_a_password;

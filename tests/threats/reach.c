@@ -3,6 +3,7 @@
  * reach abstract NAME   a Unix socket of the abstract name
  * reach socket PATH...  Unix sockets by their paths
  * reach processes       processes by their numbers, and their memory
+ * reach meeting NAME    another one of these, which runs at the same time
  */
 
 #define _GNU_SOURCE
@@ -57,6 +58,17 @@ static void processes(void)
     }
 }
 
+/* One process at a time may have the abstract name. */
+static void meeting(const char *name)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    strncpy(address.sun_path + 1, name, sizeof address.sun_path - 2);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (bind(fd, (struct sockaddr *)&address, sizeof address) != 0)
+        reached("meeting", name);
+    usleep(200000);
+}
+
 int main(int count, char **words)
 {
     if (count > 2 && !strcmp(words[1], "abstract") && can_connect(words[2], 1))
@@ -66,5 +78,7 @@ int main(int count, char **words)
             reached("socket", words[i]);
     if (count > 1 && !strcmp(words[1], "processes"))
         processes();
+    if (count > 2 && !strcmp(words[1], "meeting"))
+        meeting(words[2]);
     return 0;
 }

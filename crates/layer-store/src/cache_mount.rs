@@ -166,6 +166,10 @@ fn open_filled<E: From<StoreError>>(
     let path = folder.join(copy.to_string());
     let making = open_lock(&folder.join("making.lock"))?;
     making.lock().map_err(failed("lock", folder))?;
+    // Not followed, whoever put it there: what it leads to is no cache.
+    if path.is_symlink() {
+        fs::remove_file(&path).map_err(failed("remove", &path))?;
+    }
     if !path.exists() {
         let aside = folder.join(format!("{copy}.new"));
         // A leftover of a process that was killed while it filled the directory.

@@ -7,6 +7,7 @@
 
 mod furniture;
 mod offspring;
+mod turn;
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -14,6 +15,7 @@ use nix::unistd::Pid;
 use rustix::process::{Signal, chdir, chroot, fchdir, set_child_subreaper, set_parent_process_death_signal};
 
 use self::furniture::Furniture;
+pub(crate) use self::turn::Turn;
 use crate::spec::Network;
 use crate::wire::{Failure, Order};
 use crate::{init, program};

@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 
 use rustix::fs::{Mode, OFlags, open};
 
+use crate::bare::Turn;
 use crate::cgroup::Cgroup;
 use crate::error::RunError;
 use crate::launch::{Inheritance, Supervisor, memory_file};
@@ -41,16 +42,28 @@ pub fn run(spec: RunSpec, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cancel
     if cancel.is_cancelled() {
         return Err(RunError::Cancelled);
     }
+    // A person at a terminal would hold up all builds.
+    let is_bare = !standing::current().has_namespaces() && spec.stdin != Stdin::Inherit;
+    let turn = is_bare.then(|| Turn::take(cancel)).transpose();
+    let turn = turn.map_err(RunError::setting_up("wait for the end of other runs"))?;
+    if turn.as_ref().is_some_and(Option::is_none) {
+        return Err(RunError::Cancelled);
+    }
     let cgroup = Cgroup::create(&spec.limits)?;
     let (outlets, mut pipes) = Output::pipes().map_err(RunError::setting_up("make pipes"))?;
     let supervisor = start(&spec, &cgroup, outlets)?;
     let was_cancelled =
         pipes.pump(output, cancel, &supervisor).map_err(RunError::setting_up("read the output"))?;
     supervisor.wait().map_err(RunError::setting_up("wait for the supervisor"))?;
+    let report = pipes.report().map_err(RunError::setting_up("learn how the program ended"));
+    if report.is_err() {
+        // The program killed its supervisor, and may not have ended: no other run of this process has its turn.
+        std::mem::forget(turn);
+    }
     if was_cancelled {
         return Err(RunError::Cancelled);
     }
-    match pipes.report().map_err(RunError::setting_up("learn how the program ended"))? {
+    match report? {
         Report::Exited(status) => Ok(Exit::Code(status)),
         Report::Killed(signal) => Ok(Exit::Signal(signal)),
         Report::Failed(failure) => {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use lbuild_confined::{Located, Root};
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, chownat, fchmod, fchown,
-    fstat, futimens, linkat, makedev, mkdirat, mknodat, openat, renameat, symlinkat,
+    fstat, futimens, linkat, makedev, mkdirat, mknodat, openat, renameat, statat, symlinkat,
 };
 use rustix::io::Errno;
 
@@ -36,8 +36,15 @@ struct Piece {
     place: Located,
     /// Where what stood there is.
     replaced: Option<PathBuf>,
-    /// Where it came from and goes back to.
-    home: Option<PathBuf>,
+    home: Option<Home>,
+}
+
+/// Where a directory came from and goes back to.
+#[derive(Debug, Clone)]
+struct Home {
+    path: PathBuf,
+    /// Which it is: the run may have put something else in its place, such as a link to anywhere.
+    file: (u64, u64),
 }
 
 impl Furniture {
@@ -132,10 +139,11 @@ impl Furniture {
             None => tree,
         };
         let home = own_path(tree.as_fd())?;
-        if FileType::from_raw_mode(fstat(&tree)?.st_mode) == FileType::Directory {
-            return self.put(root, path, Some(home.clone()), |place| {
-                Ok(renameat(CWD, &home, &place.parent, &place.name)?)
-            });
+        let stat = fstat(&tree)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            let back = Home { path: home.clone(), file: (stat.st_dev, stat.st_ino) };
+            return self
+                .put(root, path, Some(back), |place| Ok(renameat(CWD, &home, &place.parent, &place.name)?));
         }
         self.put(root, path, None, |place| {
             Ok(linkat(CWD, &home, &place.parent, &place.name, AtFlags::empty())?)
@@ -147,7 +155,7 @@ impl Furniture {
         &mut self,
         root: &Root,
         path: &Path,
-        home: Option<PathBuf>,
+        home: Option<Home>,
         make: impl FnOnce(&Located) -> io::Result<T>,
     ) -> io::Result<T> {
         let place = root.locate(root.resolve(path)?)?;
@@ -188,12 +196,11 @@ impl Piece {
     fn take_out(self) -> io::Result<()> {
         let Located { parent, name } = self.place;
         let before = fstat(&parent)?;
-        if let Some(home) = &self.home {
-            match renameat(&parent, &name, CWD, home) {
-                // The run removed it, or its directory.
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(error) => return Err(error.into()),
-            }
+        // Unless the run removed it, or its directory.
+        if let Some(home) = &self.home
+            && home.is_at(&parent, &name)?
+        {
+            renameat(&parent, &name, CWD, &home.path)?;
         }
         remove(&parent, &name)?;
         if let Some(replaced) = self.replaced {
@@ -204,6 +211,17 @@ impl Piece {
             }
         }
         restore_times(&parent, &before)
+    }
+}
+
+impl Home {
+    /// Whether this is what stands there. Nothing of the run is left that could change it afterwards.
+    fn is_at(&self, parent: &OwnedFd, name: &OsStr) -> io::Result<bool> {
+        match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok((stat.st_dev, stat.st_ino) == self.file),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
