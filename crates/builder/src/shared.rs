@@ -137,19 +137,15 @@ pub(crate) fn check_layers(store: &Store, layers: &[DiffId]) -> Result<(), Store
     Ok(())
 }
 
-/// Reads the layers of a stage's own steps that were not made here, and checks that they are those that the
+/// Reads the layers of a stage's own steps that nobody has read yet, and checks that they are those that the
 /// records name.
 ///
 /// # Errors
 /// [`StoreError::Lost`] for one that is not.
 pub(crate) fn verify_layers(store: &Store, state: &StageState) -> Result<(), StoreError> {
-    for layer in state.steps.iter().filter_map(|step| step.layer) {
-        let is_from_elsewhere = store.layer(&layer.diff_id)?.is_some_and(|layer| !layer.sources.is_empty());
-        if is_from_elsewhere {
-            store.write_layer_tar(&layer.diff_id, &mut std::io::sink())?;
-        }
-    }
-    Ok(())
+    let layers: Vec<DiffId> =
+        state.steps.iter().filter_map(|step| Some(step.layer.as_ref()?.diff_id)).collect();
+    store.fetch_layers(&layers)
 }
 
 /// A record as shared caches take it.
