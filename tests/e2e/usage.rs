@@ -74,6 +74,20 @@ fn a_missing_dockerfile_or_context_is_named() {
     check(bed.lbuild(["build", file.to_str().unwrap()]), USAGE, &["folder/file is not a folder", "help: "]);
     check(bed.lbuild(["build", "file:///no/such/repository"]), FAILED, &["help: ", "without file://"]);
     check(bed.lbuild(["biuld"]), FAILED, &["did you mean", "lbuild build"]);
+    for arguments in [
+        &["check", "nothing"][..],
+        &["context", "ls", "nothing"],
+        &["context", "ls", "-f", "nothing"],
+        &["cache", "prune", "--older-than=1d", "--dest=nothing"],
+        &["umount", "nothing"],
+    ] {
+        let run = bed.lbuild(arguments);
+        assert!(!run.stderr.contains("a command"), "{run}");
+        check(run, FAILED, &["nothing", "No such file or directory"]);
+    }
+    for arguments in [&["check", file.to_str().unwrap()][..], &["login", "--password-stdin"]] {
+        check(bed.lbuild(arguments), USAGE, &["help: "]);
+    }
     let folder = bed.context().join("folder");
     check(bed.build(["-f", folder.to_str().unwrap()]), FAILED, &["did you mean -f ", "folder/Dockerfile?"]);
     bed.file("Dockerfile/file", "");

@@ -72,13 +72,17 @@ pub enum ContextPath {
 
 /// Checks that `context` is a folder of this machine, and says what else it may be.
 pub fn check_context(context: &Path) -> Result<(), Failure> {
-    match context_path(context)? {
-        ContextPath::Folder => Ok(()),
-        ContextPath::Remote(_) => {
-            Err(Failure::usage(format!("{} is not a folder of this machine", context.display()))
-                .help("only builds fetch their context; give a folder"))
-        }
+    let shown = context.display();
+    if context.is_dir() {
+        return Ok(());
     }
+    if let Ok(ContextPath::Remote(_)) = context_path(context) {
+        return Err(Failure::usage(format!("{shown} is not a folder of this machine"))
+            .help("only builds fetch their context; give a folder"));
+    }
+    fs::metadata(context).map_err(Failure::io(format!("cannot read the context {shown}")))?;
+    Err(Failure::usage(format!("{shown} is not a folder"))
+        .help("give the context's folder, and a Dockerfile with -f"))
 }
 
 /// Finds out what `context` is. A folder wins over a URL.

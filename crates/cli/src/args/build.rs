@@ -181,7 +181,7 @@ pub struct BuildArgs {
     )]
     pub ulimits: Vec<(String, u64, u64)>,
     /// The memory that a step may use, such as 512m
-    #[arg(short, long, help_heading = "RUN", value_name = "SIZE", value_parser = units::parse_size)]
+    #[arg(short, long, help_heading = "RUN", value_name = "SIZE", value_parser = values::memory)]
     pub memory: Option<u64>,
     /// The processors that a step may use, such as 1.5
     #[arg(long, help_heading = "RUN", value_name = "NUMBER", value_parser = values::cpus)]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use lbuild_oci::Reference;
 use lbuild_shared_cache::Namespace;
 
@@ -68,9 +68,10 @@ pub enum CachePlace {
 
 /// `lbuild cache prune`.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("place").required(true).args(["reference", "folder"]))]
 pub struct CachePruneArgs {
     /// The repository that the cache is in
-    #[arg(long = "ref", value_name = "NAME", required_unless_present = "folder", conflicts_with = "folder")]
+    #[arg(long = "ref", value_name = "NAME")]
     pub reference: Option<Reference>,
     /// The folder that the cache is in
     #[arg(long = "dest", visible_alias = "src", value_name = "DIR")]

@@ -9,6 +9,7 @@ use lbuild_parser::Network;
 use lbuild_runner::NetworkHelperKind;
 
 use super::csv;
+use crate::units;
 
 /// `NAME=VALUE`; a name alone takes the value that the environment has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -199,6 +200,13 @@ pub fn ulimit(text: &str) -> Result<(String, u64, u64), String> {
         return Err("the soft limit is above the hard one".to_owned());
     }
     Ok((name.to_owned(), soft, hard))
+}
+
+/// Reads `--memory`. As with Docker, 6 MiB are the least: with less, no program starts.
+pub fn memory(text: &str) -> Result<u64, String> {
+    const LEAST: u64 = 6 << 20;
+    let bytes = units::parse_size(text)?;
+    if bytes < LEAST { Err("a step needs at least 6m".to_owned()) } else { Ok(bytes) }
 }
 
 /// Reads `--cpus`: a positive number, `1.5`.

@@ -1,5 +1,6 @@
 //! `lbuild context`.
 
+use std::fs;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -21,6 +22,9 @@ pub fn run(command: &ContextCommand) -> Result<(), Failure> {
 /// Lists what a build would see of a folder; with `--explain`, also what it would not, and why.
 fn list(args: &ContextLsArgs) -> Result<(), Failure> {
     dockerfile::check_context(&args.path)?;
+    if let Some(file) = &args.file {
+        fs::metadata(file).map_err(Failure::io(format!("cannot read the Dockerfile {}", file.display())))?;
+    }
     let context = Context::discover(&args.path, dockerfile_path(args).as_deref())?;
     let mut out = BufWriter::new(io::stdout().lock());
     for listed in context.list()? {

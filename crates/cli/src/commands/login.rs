@@ -19,7 +19,10 @@ pub fn login(args: LoginArgs) -> Result<(), Failure> {
     let user = match args.username {
         Some(user) => user,
         None if stdin_is_terminal && !args.password_stdin => ask("Username: ")?,
-        None => return Err(Failure::usage("--username is missing")),
+        None => {
+            let example = format!("lbuild login --username NAME --password-stdin {} < FILE", args.registry);
+            return Err(Failure::usage("--username is missing").help(example));
+        }
     };
     let password = if args.password_stdin {
         read_password()?

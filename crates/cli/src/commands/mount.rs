@@ -33,6 +33,8 @@ pub fn mount(store: &Store, standing: Standing, args: &MountArgs) -> Result<(), 
 
 /// Ends it.
 pub fn umount(store: &Store, args: &UmountArgs) -> Result<(), Failure> {
+    let shown = args.dir.display();
+    fs::symlink_metadata(&args.dir).map_err(Failure::io(format!("cannot unmount {shown}")))?;
     store.unmount(&args.dir)?;
     // A folder that `mount` made goes too; one of the user's stays.
     if args.dir.parent() == Some(&folder(store)) {
