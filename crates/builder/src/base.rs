@@ -92,10 +92,10 @@ impl Resolver<'_> {
                 let config = self.look_up(name, &platform, is_chosen, planned.base_span)?;
                 Ok(config.map_or_else(Vec::new, |config| config.config.on_build))
             }
-            Base::Named(_) if planned.is_replaced => Ok(Vec::new()),
             Base::Named(name) => match self.request.named_contexts.get(name) {
                 Some(NamedContext::Image(image)) => {
                     let config = self.look_up(image, &platform, is_chosen, planned.base_span)?;
+                    let config = config.filter(|_| !planned.is_replaced);
                     Ok(config.map_or_else(Vec::new, |config| config.config.on_build))
                 }
                 _ => Ok(Vec::new()),

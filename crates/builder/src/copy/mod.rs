@@ -41,6 +41,7 @@ use lbuild_oci::{Digest, Hasher};
 pub use apply::CopyReport;
 pub use error::CopyError;
 pub use mode::{ModeChange, ModeError};
+pub(crate) use node::times;
 
 use crate::explain::{DIGEST_BYTES, ListedFile};
 use apply::Copier;

@@ -138,7 +138,7 @@ pub(super) fn set_attributes(
 }
 
 /// Both times of a file; nobody sees when a file of an image was read.
-pub(super) fn times(mtime: Time) -> Timestamps {
+pub(crate) fn times(mtime: Time) -> Timestamps {
     let time = Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanos.into() };
     Timestamps { last_access: time, last_modification: time }
 }

@@ -4,18 +4,20 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lbuild_build_context::{Metadata, SourceTree};
 use lbuild_confined::Root;
 use lbuild_layer_store::{ActiveSnapshot, CacheMountGuard, CacheMountSharing, PrepareOptions};
 use lbuild_parser::Sharing;
 use lbuild_runner::{Mount, MountSource};
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, chmodat, chownat};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, chmodat, chownat, utimensat};
 
 use crate::BuildError;
+use crate::copy::times;
 use crate::plan::Origin;
 use crate::problem::Problem;
 use crate::solve::{Solver, StepPlace};
 use crate::step::agent::Agent;
-use crate::step::mount::{CacheMount, Files, ResolvedMount};
+use crate::step::mount::{CacheMount, EmptyCache, Files, ResolvedMount};
 
 /// What the mounts need to stay alive while the command runs.
 pub(crate) struct Attached<'a> {
@@ -140,14 +142,13 @@ fn bind(solver: &Solver<'_>, place: StepPlace, files: &Files, source: &str) -> R
         Some(_) => Vec::new(),
         None => {
             let tree = solver.build.contexts.open(&files.origin, None)?;
-            solver.build.contexts.copy_out(
-                solver,
-                &tree.source(),
-                source,
-                active.root(),
-                source,
-                place.span,
-            )?
+            let (contexts, tree) = (&solver.build.contexts, tree.source());
+            let changed = contexts.copy_out(solver, &tree, source, active.root(), source, place.span)?;
+            // The folder itself is no file of the context.
+            if source != "/" {
+                copy_directory(&tree, source, active.root(), source).map_err(unattributed)?;
+            }
+            changed
         }
     };
     let root = active.root().try_clone().map_err(BuildError::io("cannot open a mount's source"))?;
@@ -203,15 +204,41 @@ fn fill(
     cache: &CacheMount,
     root: &Root,
 ) -> Result<(), BuildError> {
-    if files.origin != Origin::Empty {
-        let tree = solver.build.contexts.open(&files.origin, files.layers.as_deref())?;
-        solver.build.contexts.copy_out(solver, &tree.source(), &cache.source, root, "/", place.span)?;
+    match cache.empty {
+        Some(EmptyCache { mode, uid, gid }) => {
+            let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+            let set = || -> std::io::Result<()> {
+                let directory = root.handle(Path::new("/"))?;
+                chownat(&directory, ".", uid, gid, AtFlags::empty())?;
+                Ok(chmodat(&directory, ".", Mode::from_raw_mode(mode), AtFlags::empty())?)
+            };
+            set().map_err(unattributed)
+        }
+        None if files.origin == Origin::Empty => Ok(()),
+        None => {
+            let tree = solver.build.contexts.open(&files.origin, files.layers.as_deref())?;
+            let (contexts, tree) = (&solver.build.contexts, tree.source());
+            contexts.copy_out(solver, &tree, &cache.source, root, "/", place.span)?;
+            if files.layers.is_some() || cache.source != "/" {
+                copy_directory(&tree, &cache.source, root, "/").map_err(unattributed)?;
+            }
+            Ok(())
+        }
     }
-    let (uid, gid) = (Uid::from_raw(cache.uid), Gid::from_raw(cache.gid));
-    let set = || -> std::io::Result<()> {
-        let directory = root.handle(Path::new("/"))?;
-        chownat(&directory, ".", Some(uid), Some(gid), AtFlags::empty())?;
-        Ok(chmodat(&directory, ".", Mode::from_raw_mode(cache.mode), AtFlags::empty())?)
+}
+
+/// Gives `target` the owner, mode and time of `source`, if that is a directory.
+fn copy_directory(tree: &SourceTree<'_>, source: &str, root: &Root, target: &str) -> std::io::Result<()> {
+    let Some(metadata) = tree.lstat(&tree.resolve(source)?)?.filter(Metadata::is_directory) else {
+        return Ok(());
     };
-    set().map_err(BuildError::io("cannot set the owner of a cache mount"))
+    let directory = root.handle(Path::new(target))?;
+    let (uid, gid) = (Uid::from_raw(metadata.uid), Gid::from_raw(metadata.gid));
+    chownat(&directory, ".", Some(uid), Some(gid), AtFlags::empty())?;
+    chmodat(&directory, ".", Mode::from_raw_mode(metadata.mode), AtFlags::empty())?;
+    Ok(utimensat(&directory, ".", &times(metadata.mtime), AtFlags::empty())?)
+}
+
+fn unattributed(error: std::io::Error) -> BuildError {
+    BuildError::io("cannot set the owner of a mount")(error)
 }

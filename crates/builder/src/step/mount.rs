@@ -17,6 +17,8 @@ use crate::state::StageState;
 /// As large a secret as is read.
 const MAX_SECRET: u64 = 500 << 10;
 const DEFAULT_CACHE_MODE: u32 = 0o755;
+/// What of a cache's mode counts: Docker's builder makes the directory with mkdir(2) and the umask 022.
+const CACHE_MODE_BITS: u32 = 0o755;
 /// The build argument whose value keeps a project's caches apart from those of others.
 const CACHE_NAMESPACE_ARGUMENT: &str = "BUILDKIT_CACHE_MOUNT_NS";
 
@@ -54,12 +56,19 @@ pub(crate) struct CacheMount {
     pub source: String,
     pub target: PathBuf,
     pub read_only: bool,
+    /// What it begins with instead of the files: an empty directory.
+    pub empty: Option<EmptyCache>,
+}
+
+/// The empty directory that a cache with an owner or mode of its own begins with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct EmptyCache {
     pub mode: u32,
     pub uid: u32,
     pub gid: u32,
 }
 
-/// A secret mount whose secret is there.
+/// A secret mount whose secret is there, or has a variable, which is then empty.
 #[derive(Clone, PartialEq)]
 pub(crate) struct SecretMount {
     pub id: String,
@@ -93,7 +102,8 @@ pub(crate) fn files(solver: &Solver<'_>, origins: &[Origin]) -> Result<Vec<Files
     origins.iter().map(files).collect()
 }
 
-/// Resolves the mounts of a RUN. A secret or agent that is not required and not there is left out.
+/// Resolves the mounts of a RUN. A secret or agent that is not required and not there is
+/// left out, but for a secret's variable, which is empty.
 ///
 /// # Errors
 /// Words that cannot be expanded, a target at the root, a required secret or agent that is missing.
@@ -112,7 +122,7 @@ pub(crate) fn resolve(
         match mount.kind {
             MountKind::Bind => resolved.push(ResolvedMount::Bind {
                 files,
-                source: words.source.clone().unwrap_or_else(|| "/".to_owned()),
+                source: words.source(),
                 target: words.target(state)?,
                 read_only: mount.read_only.unwrap_or(true),
             }),
@@ -187,6 +197,23 @@ impl Words {
         }
         Ok(path.into())
     }
+
+    /// The source from the root of its tree, without `.` and `..`.
+    fn source(&self) -> String {
+        absolute("/", self.source.as_deref().unwrap_or_default())
+    }
+
+    /// The id of a cache that has none: the target as it is written, so that a relative one is the same
+    /// cache in every working directory.
+    fn default_id(&self) -> String {
+        let target = self.target.as_deref().unwrap_or_default();
+        let clean = absolute("/", target);
+        match clean.strip_prefix('/') {
+            Some("") => ".".to_owned(),
+            Some(relative) if !target.starts_with('/') => relative.to_owned(),
+            _ => clean,
+        }
+    }
 }
 
 fn cache(
@@ -196,9 +223,12 @@ fn cache(
     files: Files,
     words: &Words,
 ) -> Result<CacheMount, Problem> {
-    let target = words.target(state)?;
-    let default_id = absolute("/", words.target.as_deref().unwrap_or_default());
-    let id = words.id.clone().filter(|id| !id.is_empty()).unwrap_or(default_id);
+    let (target, source) = (words.target(state)?, words.source());
+    if files.origin == Origin::Empty && source != "/" {
+        return Err(Problem::new(format!("cannot mount {source:?}: a cache without from= begins empty"))
+            .help("leave source= out, or name with from= what the cache begins with"));
+    }
+    let id = words.id.clone().filter(|id| !id.is_empty()).unwrap_or_else(|| words.default_id());
     let namespace = solver.build.request.build_args.get(CACHE_NAMESPACE_ARGUMENT);
     let id = namespace.map_or(id.clone(), |namespace| format!("{namespace}/{id}"));
     Ok(CacheMount {
@@ -206,10 +236,20 @@ fn cache(
         id,
         sharing: mount.sharing,
         files,
-        source: words.source.clone().unwrap_or_else(|| "/".to_owned()),
+        empty: empty_cache(mount).filter(|_| source == "/"),
+        source,
         target,
         read_only: mount.read_only.unwrap_or(false),
-        mode: mount.mode.unwrap_or(DEFAULT_CACHE_MODE),
+    })
+}
+
+/// What a cache begins with that has an owner or a mode.
+fn empty_cache(mount: &Mount) -> Option<EmptyCache> {
+    if (mount.mode, mount.uid, mount.gid) == (None, None, None) {
+        return None;
+    }
+    Some(EmptyCache {
+        mode: mount.mode.unwrap_or(DEFAULT_CACHE_MODE) & CACHE_MODE_BITS,
         uid: mount.uid.unwrap_or(0),
         gid: mount.gid.unwrap_or(0),
     })
@@ -242,14 +282,25 @@ fn secret(
         (None, None) => Some(PathBuf::from(format!("/run/secrets/{}", base_name(&id)))),
         (None, Some(_)) => None,
     };
+    let variable = mount.env.clone().map(|name| if name.is_empty() { id.clone() } else { name });
     let Some(content) = secret_content(solver, &id)? else {
         if mount.required {
             return Err(Problem::new(format!("secret {id:?} is required and was not given"))
                 .help(format!("pass it with --secret id={id},src=FILE or --secret id={id},env=NAME")));
         }
-        return Ok(None);
+        return Ok(variable.map(|variable| {
+            let (content, target) = (Vec::new(), None);
+            ResolvedMount::Secret(SecretMount {
+                id,
+                content,
+                target,
+                variable: Some(variable),
+                mode: 0,
+                uid: 0,
+                gid: 0,
+            })
+        }));
     };
-    let variable = mount.env.clone().map(|name| if name.is_empty() { id.clone() } else { name });
     Ok(Some(ResolvedMount::Secret(SecretMount {
         content,
         target,

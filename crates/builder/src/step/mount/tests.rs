@@ -180,7 +180,6 @@ fn caches_differ_by_id_owner_mode_and_first_content() {
         ("--mount=type=cache,target=/c,id=other", false),
         ("--mount=type=cache,target=/c,uid=5", false),
         ("--mount=type=cache,target=/c,mode=0700", false),
-        ("--mount=type=cache,target=/c,source=/s", false),
     ] {
         assert_eq!(directory(options) == first, is_same, "{options}");
     }
@@ -189,11 +188,70 @@ fn caches_differ_by_id_owner_mode_and_first_content() {
         Instruction::Run(run) => run.mounts[0].clone(),
         other => panic!("{other:?}"),
     });
-    let content = |layer: &str| {
+    let content = |layer: &str, mount: &Mount| {
         let layers = Some(vec![DiffId(Digest::of(layer))]);
-        cache_directory("/c", &mount, &Files { origin: Origin::Stage(0), layers })
+        cache_directory("/c", mount, &Files { origin: Origin::Stage(0), layers })
     };
-    assert_ne!(content("a"), content("b"));
+    assert_ne!(content("a", &mount), content("b", &mount));
+    let part = Mount { source: Some("/s".to_owned()), ..mount.clone() };
+    assert_ne!(content("a", &mount), content("a", &part));
+}
+
+#[test]
+fn a_cache_without_an_id_has_its_target_as_it_is_written() {
+    for (target, expected) in [
+        ("/c", "/c"),
+        ("/c/", "/c"),
+        ("/a/../c", "/c"),
+        ("c", "c"),
+        ("./c/", "c"),
+        ("$NAME", "value"),
+        (".", "."),
+    ] {
+        let options = format!("--mount=type=cache,target={target}");
+        let ResolvedMount::Cache(cache) = one(&options) else { panic!("{options}") };
+        assert_eq!(cache.id, expected, "{target}");
+    }
+}
+
+#[test]
+fn a_cache_with_an_owner_or_a_mode_begins_as_an_empty_directory() {
+    let empty = |mode, uid, gid| Some(EmptyCache { mode, uid, gid });
+    for (options, expected) in [
+        ("", None),
+        (",mode=0700", empty(0o700, 0, 0)),
+        (",mode=1777", empty(0o755, 0, 0)),
+        (",mode=0773", empty(0o751, 0, 0)),
+        (",uid=5", empty(0o755, 5, 0)),
+        (",gid=6", empty(0o755, 0, 6)),
+    ] {
+        let options = format!("--mount=type=cache,target=/c{options}");
+        let ResolvedMount::Cache(cache) = one(&options) else { panic!("{options}") };
+        assert_eq!(cache.empty, expected, "{options}");
+    }
+}
+
+#[test]
+fn a_cache_of_nothing_has_no_source() {
+    let error = resolved(&bed("--mount=type=cache,target=/c,source=s")).unwrap_err();
+    assert_eq!(error, "cannot mount \"/s\": a cache without from= begins empty");
+    assert!(resolved(&bed("--mount=type=cache,target=/c,source=s/..")).is_ok());
+}
+
+#[test]
+fn sources_are_cleaned_as_text() {
+    for (source, expected) in [("s", "/s"), ("/nope/../s/.", "/s"), ("../s", "/s"), (".", "/"), ("", "/")] {
+        let options = format!("--mount=target=/a,source={source}");
+        let ResolvedMount::Bind { source, .. } = one(&options) else { panic!("{options}") };
+        assert_eq!(source, expected, "{options}");
+    }
+}
+
+#[test]
+fn the_variable_of_a_secret_that_is_not_given_is_empty() {
+    let ResolvedMount::Secret(secret) = one("--mount=type=secret,id=other,env=T,target=/t") else { panic!() };
+    assert_eq!((secret.variable.as_deref(), secret.content.as_slice()), (Some("T"), b"".as_slice()));
+    assert_eq!(secret.target, None);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use lbuild_parser::expand::Expander;
 use lbuild_parser::{Heredoc, Source};
 
 use crate::copy::ModeChange;
+use crate::path::absolute;
 use crate::problem::Problem;
 use crate::solve::Solver;
 use crate::state::StageState;
@@ -42,7 +43,7 @@ pub(super) fn expand_sources(
                 expanded.paths.push(path);
             }
             Source::Heredoc(heredoc) => {
-                expanded.inline.push((heredoc.name.clone(), expand_heredoc(state, heredoc)?));
+                expanded.inline.push((file_name(heredoc)?, expand_heredoc(state, heredoc)?));
             }
         }
     }
@@ -59,6 +60,16 @@ impl Words {
 /// A word, expanded; a problem is one of the word's.
 pub(super) fn expand_word(solver: &Solver<'_>, state: &StageState, word: &str) -> Result<String, Problem> {
     solver.expand(state, word).map_err(|problem| problem.about(word))
+}
+
+/// The name of a heredoc's file, which lies in no folder.
+fn file_name(heredoc: &Heredoc) -> Result<String, Problem> {
+    if absolute("/", &heredoc.name)[1..].contains('/') {
+        return Err(Problem::new(format!("a heredoc's file cannot lie in a folder: {:?}", heredoc.name))
+            .about(&heredoc.name)
+            .help("name the folder in the destination"));
+    }
+    Ok(heredoc.name.clone())
 }
 
 fn expand_heredoc(state: &StageState, heredoc: &Heredoc) -> Result<String, Problem> {

@@ -25,7 +25,7 @@ pub fn new(args: &BuildArgs, dockerfile: Dockerfile) -> Result<BuildRequest, Fai
     let carries_cache = args.cache_to.iter().any(is_inline) || asks_for_inline_cache(&build_args);
     Ok(BuildRequest {
         dockerfile_path: dockerfile.path,
-        target: args.target.clone(),
+        target: args.target.clone().filter(|target| !target.is_empty()),
         build_args,
         labels: values(&args.labels),
         platform: args.platforms.first().cloned(),
