@@ -63,6 +63,19 @@ fn an_owner_by_name_is_refused_where_there_are_no_files_yet() {
 }
 
 #[test]
+fn a_file_of_a_heredoc_lies_in_no_folder() {
+    for (name, is_refused) in [("a/b", true), ("/etc/motd", true), ("a/../b/../c", false), ("/c", false)] {
+        let bed = TestBed::new();
+        bed.dockerfile(&format!("FROM scratch\nCOPY <<{name} /d/\ntext\n{name}\n"));
+        if is_refused {
+            bed.build([""; 0]).failure(1).says(&["heredoc", "folder", name, "Dockerfile:2"]);
+        } else {
+            assert_eq!(bed.built().top_layer().paths(), ["d/", "d/c"], "{name}");
+        }
+    }
+}
+
+#[test]
 fn a_working_directory_of_a_user_by_name_is_refused_where_there_are_no_files_yet() {
     let bed = TestBed::new();
     bed.dockerfile("FROM scratch\nUSER web\nWORKDIR /x\n");

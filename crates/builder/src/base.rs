@@ -216,6 +216,17 @@ mod tests {
     }
 
     #[test]
+    fn an_image_that_replaces_a_stage_is_found_and_has_no_triggers() {
+        let mut bed = Bed::new("FROM a AS x\nRUN true\nFROM x\n");
+        bed.request.named_contexts.insert("x".into(), NamedContext::Image("b".into()));
+        bed.add_image("b", &Platform::host(), |config| config.config.on_build = vec!["RUN false".into()]);
+        let prepared = bed.prepare().unwrap();
+        let names: Vec<&str> = prepared.images.keys().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["b"]);
+        assert!(prepared.plan.stages[0].tasks.is_empty());
+    }
+
+    #[test]
     fn an_image_that_is_not_in_the_store_is_told_with_its_place() {
         for (text, name) in [
             ("FROM nowhere:1\n", "nowhere:1"),
