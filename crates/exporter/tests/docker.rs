@@ -68,13 +68,19 @@ impl Behaviour {
     fn document(&self, target: &str) -> Value {
         match target {
             "/info" => json!({"DriverStatus": [["driver-type", self.driver_type]]}),
-            "/images/json" => (0..self.images.len()).map(|index| json!({"Id": index.to_string()})).collect(),
+            "/images/json" => (0..self.images.len()).map(|index| json!({"Id": id(index)})).collect(),
             _ => {
-                let index = target.split('/').nth(2).unwrap().parse::<usize>().ok();
+                let asked = target.split('/').nth(2).unwrap();
+                let index = (0..self.images.len()).find(|index| id(*index).to_string() == asked);
                 json!({"RootFS": {"Layers": index.map(|index| self.images[index].clone())}})
             }
         }
     }
+}
+
+/// What the fake Docker calls an image of its list.
+fn id(index: usize) -> Digest {
+    Digest::of(index.to_string())
 }
 
 /// Reads a request's head and returns its target.

@@ -154,6 +154,6 @@ fn stages_are_found_by_name_in_time_that_grows_with_their_number() {
     let start = std::time::Instant::now();
     let plan = Plan::new(&dockerfile, &PlanInput { globals: &globals, named: &named, target: None }).unwrap();
     assert_eq!(plan.stages[199_999].base, Base::Stage(199_998));
-    // Looking through all stages above each takes minutes.
-    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+    // Looking through all stages above each takes many minutes; this, some seconds of a processor of one's own.
+    assert!(start.elapsed().as_secs() < 100, "{:?}", start.elapsed());
 }
