@@ -121,7 +121,12 @@ fn an_image_can_be_looked_at() {
     let motd = fs::read_to_string(tree.join("etc/motd"));
     let deleted = tree.join("d/a").exists();
     let written = fs::write(tree.join("f"), "");
+    let others = bed.lbuild(["rmi", &bed.name()]);
+    let last = bed.lbuild(["rmi", "app"]);
     bed.lbuild(["umount", tree.to_str().unwrap()]).success();
+    others.success();
+    assert_eq!(last.failure(1).says(&["mounted"]).text(), "");
+    bed.lbuild(["inspect", "app"]).success();
     assert_eq!(motd.unwrap(), "Welcome.\nmore\n");
     assert!(!deleted && written.is_err(), "deleted: {deleted}, written: {written:?}");
     assert_eq!(fs::read_dir(&tree).unwrap().count(), 0);
@@ -134,6 +139,9 @@ fn prune_can_say_what_it_would_remove() {
     bed.lbuild(["rmi", "app", &bed.name()]).success();
     let count = || fs::read_dir(bed.store().join("snapshots")).unwrap().count();
     let before = count();
+    let usage = bed.lbuild(["df", "--json"]).success().json();
+    let bytes = |part: &str| usage.pointer(part).unwrap().as_u64().unwrap();
+    assert!(bytes("/builds/bytes") > 0 && bytes("/total") >= bytes("/prunableAll"), "{usage}");
     bed.lbuild(["prune", "--all", "--dry-run"]).success();
     assert_eq!(count(), before);
     bed.lbuild(["prune", "--all"]).success();

@@ -21,6 +21,8 @@ pub struct DiskUsage {
     pub unused: Removed,
     /// Directories of `RUN --mount=type=cache`.
     pub cache_mounts: Vec<CacheMount>,
+    /// What is told of builds that have ended: records, what steps printed, lists of files.
+    pub builds: Removed,
     /// Damaged files that were set aside.
     pub quarantine: Removed,
     /// What a prune would free.
@@ -46,7 +48,9 @@ impl DiskUsage {
     /// All bytes.
     pub fn total(&self) -> u64 {
         let mounts: u64 = self.cache_mounts.iter().map(|mount| mount.bytes).sum();
-        self.image_parts.bytes + self.steps.bytes + self.unused.bytes + mounts + self.quarantine.bytes
+        let parts = [&self.image_parts, &self.steps, &self.unused, &self.builds, &self.quarantine]
+            .map(|part| part.bytes);
+        parts.iter().sum::<u64>() + mounts
     }
 }
 
@@ -103,6 +107,7 @@ impl Store {
             steps,
             unused,
             cache_mounts: self.cache_mounts()?,
+            builds: self.prune_builds(true)?,
             quarantine,
             prunable: prunable(false)?,
             prunable_all: prunable(true)?,

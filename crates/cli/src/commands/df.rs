@@ -41,6 +41,7 @@ fn summary(usage: &DiskUsage) -> Table {
     row("cached steps", usage.steps.count, usage.steps.bytes);
     row("cache mounts", usage.cache_mounts.len() as u64, mounts);
     row("unused", usage.unused.count, usage.unused.bytes);
+    row("builds", usage.builds.count, usage.builds.bytes);
     row("quarantine", usage.quarantine.count, usage.quarantine.bytes);
     table.row(["total".to_owned(), String::new(), units::size(usage.total())]);
     table
@@ -72,6 +73,7 @@ fn json(usage: &DiskUsage) -> serde_json::Value {
         "cachedSteps": { "count": usage.steps.count, "bytes": usage.steps.bytes },
         "cacheMounts": mounts,
         "unused": { "count": usage.unused.count, "bytes": usage.unused.bytes },
+        "builds": { "count": usage.builds.count, "bytes": usage.builds.bytes },
         "quarantine": { "count": usage.quarantine.count, "bytes": usage.quarantine.bytes },
         "prunable": usage.prunable,
         "prunableAll": usage.prunable_all,

@@ -31,13 +31,13 @@ fn remove(store: &Store, text: &str, force: bool) -> Result<(), Failure> {
     let names = names(store, &image.id)?;
     let mut out = io::stdout().lock();
     match text.parse::<Reference>() {
-        Ok(name) if names.contains(&name) => {
+        Ok(name) if names.contains(&name) && names.len() > 1 => {
             store.untag(&name)?;
             writeln!(out, "Untagged: {}", name.familiar())?;
-            if names.len() > 1 {
-                return Ok(());
-            }
+            return Ok(());
         }
+        // Its last name goes with it, and stays where it must stay.
+        Ok(name) if names.contains(&name) => {}
         _ if names.len() > 1 && !force => {
             let names: Vec<String> = names.iter().map(Reference::familiar).collect();
             return Err(Failure::new(
@@ -46,13 +46,12 @@ fn remove(store: &Store, text: &str, force: bool) -> Result<(), Failure> {
             )
             .help("remove them by name, or all of them with --force"));
         }
-        _ => {
-            for name in &names {
-                writeln!(out, "Untagged: {}", name.familiar())?;
-            }
-        }
+        _ => {}
     }
     store.remove_image(&image.id)?;
+    for name in &names {
+        writeln!(out, "Untagged: {}", name.familiar())?;
+    }
     writeln!(out, "Removed: {}", image.id)?;
     Ok(())
 }
