@@ -78,7 +78,8 @@ fn logs_hold_all_that_every_step_printed() {
     assert_eq!(bed.lbuild(["logs", "1", "3"]).success().text(), "red\n");
     assert_eq!(bed.lbuild(["logs", "--raw", "1", "3"]).success().stdout, b"\x1b[31mred\n");
     assert_eq!(bed.lbuild(["logs", "--json", "1", "3"]).success().json()["line"], "\u{1b}[31mred");
-    assert_eq!(bed.lbuild(["logs"]).success().text(), "", "the last build ran nothing");
+    let of_nothing = bed.lbuild(["logs"]).success().says(&["printed nothing", "--list"]);
+    assert_eq!(of_nothing.text(), "", "the last build ran nothing");
     bed.lbuild(["logs", "1", "9"]).failure(1).says(&["no step 9"]);
     bed.lbuild(["logs", "9"]).failure(1).says(&["no such build"]);
     let size = std::fs::metadata(bed.store().join("logs/1/1")).unwrap().len();

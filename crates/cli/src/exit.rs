@@ -57,4 +57,4 @@ Exit status:
   4    the store cannot be used: no permission, no space, damaged, or newer than this lbuild
   5    the image was made, and a shared cache (--cache-to) could not be written
   101  an error in lbuild itself; please report it
-  130  interrupted (Ctrl-C); 143: terminated";
+  130  interrupted (Ctrl-C); 143: terminated; 129: the terminal is gone";

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::progress::lines::Lines;
 use crate::progress::steps::Steps;
 use crate::table::Table;
-use crate::{text, units};
+use crate::{diagnostics, text, units};
 
 /// As much of a log as is in memory at once.
 const PART: usize = 64 << 10;
@@ -39,6 +39,12 @@ pub fn run(store: &Store, args: &LogsArgs) -> Result<(), Failure> {
         Some(step) => vec![step as usize - 1],
         None => store.logged_steps(&build)?,
     };
+    if steps.is_empty() && !args.json {
+        let number = build.number;
+        diagnostics::print(&format!(
+            "note: the steps of build {number} printed nothing; `lbuild logs --list` says how many ran"
+        ));
+    }
     let log = Log { store, build: &build, report: report.as_ref(), args };
     for step in steps {
         log.write(&mut out, step)?;
