@@ -107,3 +107,12 @@ fn calls_are_answered_as_docker_answers() {
         assert_eq!(run.text(), call.expected(), "{}: {run}", call.file());
     }
 }
+
+#[test]
+fn the_source_in_json_has_its_name_without_a_folder() {
+    let bed = TestBed::new();
+    bed.file("docker/web.Dockerfile", "FROM scratch\nMAINTAINER me\n");
+    let path = bed.context().join("docker/web.Dockerfile").display().to_string();
+    let run = bed.build(["--call=check,format=json,ignorestatus", "--file", &path]).success();
+    assert_eq!(run.json()["sources"][0]["filename"], "web.Dockerfile");
+}

@@ -2,6 +2,8 @@
 //!
 //! Source: BuildKit's `frontend/subrequests/lint`
 
+use std::path::Path;
+
 use lbuild_builder::{BuildError, Checked};
 use lbuild_parser::lint::Rule;
 use lbuild_parser::{Diagnostic, Span};
@@ -58,7 +60,7 @@ impl Answer {
         let warning = |found| Warning::new(found, source, &instructions);
         let warnings: Vec<Warning> = found.into_iter().map(warning).collect();
         let info = SourceInfo {
-            filename: source.name().to_owned(),
+            filename: file_name(source.name()),
             data: go::bytes(dockerfile),
             language: "Dockerfile",
         };
@@ -92,6 +94,11 @@ impl Warning {
             excerpt: span.map(|span| source.excerpt(span)).unwrap_or_default(),
         }
     }
+}
+
+/// A Dockerfile's name without its folder: clients send the folder and the name apart.
+fn file_name(path: &str) -> String {
+    Path::new(path).file_name().map_or(path.into(), |name| name.to_string_lossy()).into_owned()
 }
 
 /// Where the instructions stand, if the file is right.
