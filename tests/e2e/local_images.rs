@@ -109,8 +109,13 @@ fn places_are_asked_in_their_order() {
 #[test]
 fn what_is_wrong_with_a_name_is_said_where_it_stands() {
     let bed = TestBed::new();
+    let path = bed.folder().join("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
+    let fifo = format!("oci-archive:{}", path.display());
     for (from, reason) in [
         ("docker-archive:/no/such.tar", "cannot read /no/such.tar"),
+        ("docker-archive:/dev/zero", "cannot read /dev/zero"),
+        (&fifo, "cannot read"),
         ("oci:", "a name is missing"),
         ("containers-storage:[/x", "a ] is missing"),
         ("docker-daemon:x", "cannot reach Docker"),

@@ -7,11 +7,12 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use lbuild_layer_store::{ImageRecord, Store};
 use lbuild_oci::Platform;
+use rustix::fs::OFlags;
 use serde_json::{Value, json};
 
 use crate::containers_storage::{self, StorageRoot};
@@ -96,7 +97,7 @@ impl LocalImage {
             }
             Self::OciArchive(image) | Self::DockerArchive(image) => {
                 image.import(store, platform, "archive", &image.path, |options| {
-                    let file = File::open(&image.path).map_err(|source| image.unreadable(source))?;
+                    let file = image.open().map_err(|source| image.unreadable(source))?;
                     load(store, file, options)
                 })
             }
@@ -157,6 +158,15 @@ impl ImageInPath {
             "file": [file.dev(), file.ino(), file.size()],
             "times": [file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()],
         }))
+    }
+
+    /// A Dockerfile may name anything: to open a FIFO would stop us for good, and a device does what it likes.
+    fn open(&self) -> io::Result<File> {
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        match fs::metadata(&self.path)?.is_file() {
+            true => File::options().read(true).custom_flags(flags).open(&self.path),
+            false => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
+        }
     }
 
     fn unreadable(&self, source: io::Error) -> ImportError {

@@ -167,15 +167,17 @@ impl Upload {
         open: &mut dyn FnMut() -> io::Result<Box<dyn Read>>,
     ) -> Result<(), RegistryError> {
         let mut pauses = Pauses::default();
+        let mut most = 0;
         for _ in 0..MAX_ATTEMPTS {
             self.session.repository.client.check()?;
-            let before = self.session.offset;
             let error = match self.session.put_rest(digest, size, open) {
                 Ok(()) => return Ok(()),
                 Err(error @ RegistryError::Source { .. }) => return Err(error),
                 Err(error) => error,
             };
-            if self.session.offset > before {
+            // What it had before and lost is no progress.
+            if self.session.offset > most {
+                most = self.session.offset;
                 pauses.reset();
             }
             let pause =
