@@ -177,6 +177,20 @@ impl SmallDisk {
         assert!(mount.status().unwrap().success());
         Self { directory }
     }
+
+    /// Waits until so many bytes are free. A child of another test holds what this one has open, such as a
+    /// mount in which a removed file is still known, until it executes its program.
+    fn wait_for_space(&self, bytes: u64) {
+        let end = std::time::Instant::now() + Duration::from_secs(100);
+        loop {
+            let stat = rustix::fs::statvfs(self.directory.path()).unwrap();
+            if stat.f_bavail * stat.f_frsize >= bytes {
+                return;
+            }
+            assert!(std::time::Instant::now() < end, "{} bytes are free", stat.f_bavail * stat.f_frsize);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
 }
 
 impl Drop for SmallDisk {
@@ -214,6 +228,7 @@ fn a_full_disk_fails_what_needs_space_and_breaks_nothing() {
     drop(active);
 
     // All that failed gave its space back.
+    disk.wait_for_space(2 << 20);
     let next = bed.with(&stack, "head -c 500000 /dev/urandom > g");
     bed.store.flush().unwrap();
     drop(bed.store);
