@@ -23,6 +23,8 @@ pub struct CheckReport {
     /// Unpacked layers that no image and no cached step names, so that nothing says what they should be;
     /// nothing uses them either.
     pub unnamed: u64,
+    /// Layers that are known and not here: they are verified when they are fetched.
+    pub elsewhere: u64,
     /// What is wrong.
     pub findings: Vec<Finding>,
 }
@@ -45,6 +47,8 @@ struct Check<'a> {
     report: CheckReport,
     /// Layers whose tar cannot be had.
     bad_layers: HashSet<DiffId>,
+    /// Layers whose tar is elsewhere.
+    distant_layers: HashSet<DiffId>,
 }
 
 impl Store {
@@ -55,8 +59,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`] if something cannot be read at all.
     pub fn check(&self, is_repairing: bool) -> Result<CheckReport, StoreError> {
-        let (report, bad_layers) = (CheckReport::default(), HashSet::new());
-        let mut check = Check { store: self, is_repairing, report, bad_layers };
+        let report = CheckReport::default();
+        let (bad_layers, distant_layers) = (HashSet::new(), HashSet::new());
+        let mut check = Check { store: self, is_repairing, report, bad_layers, distant_layers };
         check.blobs()?;
         check.layers()?;
         check.snapshots()?;
@@ -91,8 +96,11 @@ impl Check<'_> {
             let has_name = layer.diff_id.digest().hex() == name;
             let blob = layer.blob.as_ref().map(|blob| self.store.layout.blob(&blob.digest));
             let source = blob.or_else(|| layer.snapshot.map(|chain| self.store.layout.snapshot(&chain)));
-            let is_damaged = source.as_ref().is_some_and(|source| self.has_found(source));
-            if !has_name || is_damaged || !source.is_some_and(|source| source.exists()) {
+            let is_here = source.is_some_and(|source| source.exists() && !self.has_found(&source));
+            if has_name && !is_here && layer.is_to_be_had_elsewhere() {
+                self.distant_layers.insert(layer.diff_id);
+                self.report.elsewhere += 1;
+            } else if !has_name || !is_here {
                 self.bad_layers.insert(layer.diff_id);
                 self.found(&path, "the layer that it describes is not there")?;
             }
@@ -140,7 +148,7 @@ impl Check<'_> {
         let path = self.store.layout.snapshot(chain);
         let expected = if is_reproduced(layer, chain) {
             layer.diff_id.0
-        } else if stack.iter().any(|layer| self.bad_layers.contains(layer)) {
+        } else if !stack.iter().all(|layer| self.has_tar(layer)) {
             // There is nothing to compare it with.
             return Ok(());
         } else {
@@ -280,6 +288,11 @@ impl Check<'_> {
             reason: reason.to_owned(),
             is_repaired: self.is_repairing,
         });
+    }
+
+    /// Whether a layer's tar is here, as far as the check has come.
+    fn has_tar(&self, layer: &DiffId) -> bool {
+        !self.bad_layers.contains(layer) && !self.distant_layers.contains(layer)
     }
 
     fn has_found(&self, path: &Path) -> bool {

@@ -72,6 +72,11 @@ impl Layer {
         Self { sources: vec![source], ..Self::imported(diff_id, 0, blob) }
     }
 
+    /// Whether somebody has said where the layer is to be fetched.
+    pub(crate) fn is_to_be_had_elsewhere(&self) -> bool {
+        self.blob.is_some() && !self.sources.is_empty()
+    }
+
     /// Whether every place of `other` is known.
     fn has_sources(&self, other: &Self) -> bool {
         other.sources.iter().all(|source| self.sources.contains(source))
@@ -259,7 +264,7 @@ impl Store {
 
     /// Whether the layer's tar can be had, here or elsewhere.
     pub(crate) fn has_bytes(&self, layer: &Layer) -> Result<bool, StoreError> {
-        Ok(self.is_here(layer)? || layer.blob.is_some() && !layer.sources.is_empty())
+        Ok(self.is_here(layer)? || layer.is_to_be_had_elsewhere())
     }
 
     /// Whether the layer's tar can be had without fetching anything; what it is made of then stays. A blob of

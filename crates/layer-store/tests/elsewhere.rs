@@ -6,9 +6,10 @@ mod common;
 
 use std::fs;
 use std::io::{self, Read};
+use std::path::Path;
 use std::sync::Arc;
 
-use common::{Bed, file};
+use common::{Bed, file, image};
 use lbuild_layer_store::{Blob, Fetcher, Layer, Store, StoreError};
 use lbuild_oci::{DiffId, Digest, MediaType};
 
@@ -143,4 +144,36 @@ fn a_blob_of_another_length_than_was_told_is_not_taken_for_the_layer() {
         assert!(matches!(error, StoreError::Lost { .. }), "{error:?}");
         assert_eq!(bed.store.layer(&layer).unwrap(), None);
     }
+}
+
+#[test]
+fn a_layer_that_is_not_here_is_no_damage_and_one_that_can_be_had_again_breaks_no_image() {
+    let (bed, layer) = with_layer_elsewhere(|_, _| {});
+    let id = image(&bed, &[layer], "author");
+    let name = "name".parse().unwrap();
+    bed.store.tag(&name, &id).unwrap();
+    bed.store.cache_put(&Digest::of("step"), Vec::new(), &[layer]);
+    bed.store.flush().unwrap();
+    let check = |is_repairing| {
+        let report = bed.store.check(is_repairing).unwrap();
+        let paths: Vec<_> = report.findings.into_iter().map(|finding| finding.path).collect();
+        (paths, report.elsewhere)
+    };
+    assert_eq!(check(false), (vec![], 1));
+    bed.store.unpack_missing(&[layer]).unwrap();
+    bed.store.flush().unwrap();
+    assert_eq!(check(false), (vec![], 0));
+
+    let blob = Path::new("blobs/sha256").join(layer.digest().hex());
+    let path = bed.path().join(&blob);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[600] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    assert_eq!(check(false), (vec![blob.clone()], 1));
+    assert_eq!(check(true), (vec![blob], 1));
+    assert_eq!(check(false), (vec![], 1), "the image and its name are not touched");
+    assert!(bed.store.find("name").unwrap().is_some());
+    bed.store.fetch_layers(&[layer]).unwrap();
+    bed.store.flush().unwrap();
+    assert_eq!(check(false), (vec![], 0));
 }

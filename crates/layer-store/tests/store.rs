@@ -7,30 +7,11 @@ mod common;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::{Bed, file, open, run};
+use common::{Bed, file, image, open, run};
 use lbuild_layer_store::{CacheMountSharing, ImageRecord, PruneOptions, Store, StoreError, StoreOptions};
 use lbuild_oci::{DiffId, Digest, ImageConfig, Platform, Reference, json};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-fn image(bed: &Bed, layers: &[DiffId], author: &str) -> Digest {
-    let mut config = ImageConfig::scratch(&Platform::host());
-    config.author = Some(author.to_owned());
-    config.rootfs.diff_ids = layers.to_vec();
-    let bytes = json::canonical(&config);
-    let image = ImageRecord {
-        id: Digest::of(&bytes),
-        layers: layers.to_vec(),
-        platform: Platform::host(),
-        created: None,
-        manifest: None,
-        annotations: [("key".to_owned(), "value".to_owned())].into(),
-    };
-    bed.store.put_image(&image, &bytes).unwrap();
-    assert_eq!(bed.store.image(&image.id).unwrap(), Some(image.clone()));
-    assert_eq!(bed.store.image_config(&image.id).unwrap(), (config, bytes));
-    image.id
-}
 
 fn name(text: &str) -> Reference {
     text.parse().unwrap()

@@ -139,6 +139,11 @@ fn layers_that_stay_in_the_registry_are_shown_with_their_compressed_size() {
     let size = summary.lines().find(|line| line.starts_with("size")).unwrap();
     assert!(size.ends_with("MB compressed in 2 layers"), "{build}");
     assert!(bed.lbuild(["images"]).success().text().contains("MB compressed"));
+    let check = bed.lbuild(["store", "check"]).success().text();
+    assert!(
+        check.contains(" 0 damaged\nlayers not here, to be verified when they are fetched: 2\n"),
+        "{check}"
+    );
     let history = bed.lbuild(["history", "--format", "json", "app"]).success().text();
     let steps: Vec<Value> = history.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let bytes = |field: &str| steps.iter().map(|step| step[field].as_u64().unwrap()).sum::<u64>();

@@ -27,10 +27,13 @@ fn describe(report: &CheckReport, args: &StoreCheckArgs) -> String {
             json!({ "path": finding.path, "reason": finding.reason, "repaired": finding.is_repaired })
         });
         let findings: Vec<_> = findings.collect();
-        return format!(
-            "{}\n",
-            json!({ "verified": report.verified, "unnamed": report.unnamed, "findings": findings })
-        );
+        let report = json!({
+            "verified": report.verified,
+            "unnamed": report.unnamed,
+            "elsewhere": report.elsewhere,
+            "findings": findings,
+        });
+        return format!("{report}\n");
     }
     let mut text = String::new();
     for finding in &report.findings {
@@ -38,6 +41,9 @@ fn describe(report: &CheckReport, args: &StoreCheckArgs) -> String {
         text += &format!("{}: {}{done}\n", finding.path.display(), finding.reason);
     }
     text += &format!("{} verified, {} damaged\n", report.verified, report.findings.len());
+    if report.elsewhere > 0 {
+        text += &format!("layers not here, to be verified when they are fetched: {}\n", report.elsewhere);
+    }
     if report.findings.iter().any(|finding| !finding.is_repaired) {
         text +=
             "`lbuild store check --repair` moves it out of the way; the next build or load makes it again\n";

@@ -12,10 +12,10 @@ use std::process::Command;
 use lbuild_archive::{EntryKind, Header, Limits, Reader, Writer};
 use lbuild_confined::Root;
 use lbuild_layer_store::{
-    ActiveSnapshot, Blob, CommitOptions, Layer, LayerEntryKind, PrepareOptions, Store, StoreError,
-    StoreOptions,
+    ActiveSnapshot, Blob, CommitOptions, ImageRecord, Layer, LayerEntryKind, PrepareOptions, Store,
+    StoreError, StoreOptions,
 };
-use lbuild_oci::{DiffId, Digest, MediaType};
+use lbuild_oci::{DiffId, Digest, ImageConfig, MediaType, Platform, json};
 use tempfile::TempDir;
 
 pub struct Bed {
@@ -116,6 +116,26 @@ impl Bed {
         let view = self.store.view(layers).unwrap();
         String::from_utf8(view.root().read(path, 1 << 20).unwrap()).unwrap()
     }
+}
+
+/// An image of `layers`, which the store has from now on; its digest.
+pub fn image(bed: &Bed, layers: &[DiffId], author: &str) -> Digest {
+    let mut config = ImageConfig::scratch(&Platform::host());
+    config.author = Some(author.to_owned());
+    config.rootfs.diff_ids = layers.to_vec();
+    let bytes = json::canonical(&config);
+    let image = ImageRecord {
+        id: Digest::of(&bytes),
+        layers: layers.to_vec(),
+        platform: Platform::host(),
+        created: None,
+        manifest: None,
+        annotations: [("key".to_owned(), "value".to_owned())].into(),
+    };
+    bed.store.put_image(&image, &bytes).unwrap();
+    assert_eq!(bed.store.image(&image.id).unwrap(), Some(image.clone()));
+    assert_eq!(bed.store.image_config(&image.id).unwrap(), (config, bytes));
+    image.id
 }
 
 pub fn open(path: &std::path::Path) -> Store {
