@@ -8,8 +8,6 @@ use std::path::Path;
 
 use lbuild_confined::Root;
 
-use crate::problem::Problem;
-
 /// As large a passwd or group file as is read.
 const MAX_USER_FILE: u64 = 10 << 20;
 /// The largest id that USER may give (the largest that every runtime takes).
@@ -163,21 +161,9 @@ pub fn file_owner(root: &Root, specification: &str) -> Result<((u32, u32), Optio
     Ok(((uid, gid), unknown))
 }
 
-/// Refuses a name as the owner that `what` gives, in a stage that has no files which could tell of it.
-///
-/// # Errors
-/// The first name of `owner`, a `user[:group]`.
-pub(crate) fn check_owner_on_scratch(what: &str, owner: &str) -> Result<(), Problem> {
-    match name_to_look_up(owner) {
-        None => Ok(()),
-        Some(name) => Err(Problem::new(format!("{what}: {name:?} cannot be looked up on scratch"))
-            .help("give ids as numbers: the stage has no files yet, so no passwd and group files either")),
-    }
-}
-
 /// The first part of an owner that only a tree can tell the id of: a name, and not `root`. BuildKit
 /// refuses it where there is no tree at all, in a stage on scratch that has no layer yet.
-fn name_to_look_up(specification: &str) -> Option<&str> {
+pub fn name_to_look_up(specification: &str) -> Option<&str> {
     let is_name = |part: &&str| !part.is_empty() && *part != "root" && parse_id(part) == Ok(None);
     specification.splitn(2, ':').find(is_name)
 }

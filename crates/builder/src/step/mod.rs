@@ -5,6 +5,7 @@ mod attached;
 mod command;
 pub(crate) mod link;
 pub(crate) mod mount;
+mod owner;
 pub(crate) mod run;
 mod secret_search;
 pub(crate) mod stubs;

@@ -14,7 +14,8 @@ use crate::path::absolute;
 use crate::problem::Problem;
 use crate::solve::{Solver, Step, StepPlace};
 use crate::state::StageState;
-use crate::user::{check_owner_on_scratch, file_owner};
+use crate::step::owner::check_owner_on_scratch;
+use crate::user::file_owner;
 
 /// Applies a WORKDIR.
 ///
